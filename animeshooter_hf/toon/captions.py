@@ -154,7 +154,7 @@ _SIGHTS: dict[str, tuple[str, ...]] = {
     ),
     "spin": (
         "twirls around on the spot with outstretched arms and laughing face",
-        "turns round and round, arms stretched out, eyes squeezed shut with joy",
+        "whirls again and again, arms stretched out, eyes squeezed shut with joy",
     ),
 }
 _FRAMINGS: dict[str, tuple[str, ...]] = {
@@ -205,7 +205,17 @@ def identity_words() -> frozenset[str]:
     """Return the words that would tell who a character is; no caption contains any of them."""
     words = {word for values in ATTRIBUTES.values() for value in values for word in re.findall(r"[a-z]+", value)}
     named = "hat ears ear tail scarf nose hair colour color coloured colored striped spotted beaked gray tiny huge fat"
-    return frozenset(words | set(named.split())) - {"none", "plain", "two", "single", "long", "top", "medium"}
+    return frozenset(words | set(named.split())) - {
+        "none",
+        "plain",
+        "two",
+        "tone",
+        "single",
+        "long",
+        "top",
+        "medium",
+        "half",
+    }
 
 
 def storyline(plan: FilmPlan, story: StoryPlan) -> str:
@@ -234,7 +244,7 @@ def describe(plan: FilmPlan, shot: ToonShot) -> str:
     """Return what is seen in a shot."""
     if shot.scene_id is None:
         kind = "A title card" if shot.title == "prologue" else "A closing card"
-        return f"{kind} with a few words in an oval, before a slowly turning sunburst; no character is seen."
+        return f"{kind} with a few words in a frame, before a slowly turning sunburst; no character is seen."
     random = Random(f"{plan.seed}/{shot.index}/sight")
     place = plan.scene[shot.scene_id].place
     lead, *others = shot.placements

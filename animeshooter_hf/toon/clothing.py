@@ -111,8 +111,8 @@ def draw_accessory(brush: Brush, build: "Build", facing: float) -> None:
     """Draw what is worn in front."""
     kind, colour = build.character.accessory, build.colour("accessory_colour")
     turn = facing * build.half_width * 0.2
-    x, y = turn, build.centre_y + 0.17 * build.half_height
-    wide = float(build.half_width_at(0.12))
+    x, y = turn, build.centre_y + 0.34 * build.half_height
+    wide = float(build.half_width_at(0.3))
     collar = curve((-wide, y - 0.06), (turn * 0.6, y + 0.035), (wide, y - 0.06))
     if kind == "scarf":
         end = brush.at(x + 0.5 * wide, y)

@@ -54,7 +54,7 @@ _AUDIO_TEXTS: dict[str, tuple[str, str, str]] = {
     "thud": ("thud", "A deep, dull blow that dies away at once.", "{a} hitting the ground."),
     "swish": (
         "swish",
-        "Short, airy, high-pitched strokes that come again and again.",
+        "Brief, airy, high-pitched strokes that come again and again.",
         "The arm of {a} moving through the air.",
     ),
     "tap": ("taps", "Bright, dry clicks on an even beat.", "{a} tapping the ground while dancing."),
@@ -62,7 +62,7 @@ _AUDIO_TEXTS: dict[str, tuple[str, str, str]] = {
     "pop": ("pop", "A quick, rising blip of medium intensity.", "{a} turning to another side."),
     "splash": ("splash", "A loud burst of bright noise with drops after it.", "{a} landing in a puddle."),
     "bell": ("bell", "A clear, high-pitched ringing that fades over a second.", "A hand bell swung by {a}."),
-    "bounce": ("ball bounces", "Round, low knocks at even distances.", "A ball that {a} plays with."),
+    "bounce": ("ball bounces", "Dull, low knocks at even distances.", "A ball that {a} plays with."),
     "slide_whistle": (
         "slide whistle",
         "A whistle that slides from high to low, then a dull blow.",
