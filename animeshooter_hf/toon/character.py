@@ -190,9 +190,9 @@ def character_reference(character: ToonCharacter, size: int = 256, style: ToonSt
         Pose(facing=0.0),
         style,
         feet_x=size / 2,
-        feet_y=size * 0.95,
-        pixels_per_unit=size * 0.56,
-        line_width=max(1.0, style.line_width * size * 1.4),
+        feet_y=size * 0.92,
+        pixels_per_unit=size * 0.46,
+        line_width=max(1.0, style.line_width * size * 1.2),
         frame_width=size,
         frame_height=size,
     )

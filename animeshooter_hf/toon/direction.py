@@ -1,6 +1,7 @@
 """Plan a film: draw its cast and places, its shots and how long they last, and stage each of them."""
 
 import math
+from dataclasses import replace
 from random import Random
 
 from animeshooter_hf.toon.actions import ACTIONS
@@ -77,13 +78,10 @@ def plan_film(seed: int, settings: FilmSettings | None = None, *, film_id: str |
         used_scenes = [shot.scene_id for shot in drawn]
         used = {placement.character_id for shot in drawn for placement in shot.placements}
         stories.append(
-            StoryPlan(
-                index=index,
-                start_frame=story.start_frame,
-                end_frame=story.end_frame,
+            replace(
+                story,
                 character_ids=tuple(name for name in cast if name in used),
                 scene_ids=tuple(name for name in places if name in used_scenes),
-                goal=story.goal,
             )
         )
     seen = {name for story in stories for name in (*story.character_ids, *story.scene_ids)}

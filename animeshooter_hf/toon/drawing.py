@@ -173,22 +173,19 @@ def star(x: float, y: float, radius: float, *, points: int = 5, inner: float = 0
     return np.column_stack((x + radii * np.cos(angles), y + radii * np.sin(angles)))
 
 
+@lru_cache(maxsize=16)
+def _spline_weights(count: int) -> NDArray[np.float64]:
+    """Return the weights of four knots at `count` steps of a Catmull-Rom spline, shape (count, 4)."""
+    steps = np.linspace(0, 1, count, endpoint=False)[:, None]
+    powers = np.concatenate((np.ones_like(steps), steps, steps**2, steps**3), axis=1)
+    return powers @ (0.5 * np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], dtype=np.float64))
+
+
 def curve(*corners: Sequence[float], count: int = 6) -> Points:
     """Return a smooth open curve through the corners (Catmull-Rom)."""
     knots = np.array([corners[0], *corners, corners[-1]], dtype=np.float64)
-    steps = np.linspace(0, 1, count, endpoint=False)[:, None]
-    pieces = []
-    for p0, p1, p2, p3 in zip(knots, knots[1:], knots[2:], knots[3:], strict=False):
-        pieces.append(
-            0.5
-            * (
-                2 * p1
-                + (p2 - p0) * steps
-                + (2 * p0 - 5 * p1 + 4 * p2 - p3) * steps**2
-                + (3 * p1 - p0 - 3 * p2 + p3) * steps**3
-            )
-        )
-    return np.concatenate([*pieces, knots[-1:]])
+    weights = _spline_weights(count)
+    return np.concatenate([*(weights @ knots[start : start + 4] for start in range(len(corners) - 1)), knots[-1:]])
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:

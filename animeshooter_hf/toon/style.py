@@ -2,6 +2,7 @@
 
 import colorsys
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -44,15 +45,20 @@ class ToonStyle:
 
     def grade(self, colour: Colour) -> Colour:
         """Return a colour as it looks in this film."""
-        hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in colour))
-        parts = colorsys.hls_to_rgb(hue, lightness, min(1.0, saturation * self.saturation))
-        red, green, blue = (round(part * 255) for part in parts)
-        tint: Colour = (255, 190, 120) if self.warmth > 0 else (120, 170, 255)
-        return mix((red, green, blue), tint, 0.12 * abs(self.warmth))
+        return _grade(colour, self.saturation, self.warmth)
 
     def to_json(self) -> dict[str, Any]:
         """Return the style as it stands in a film's script."""
         return {**asdict(self), "line_colour": list(self.line_colour)}
+
+
+@lru_cache(maxsize=4096)
+def _grade(colour: Colour, saturation: float, warmth: float) -> Colour:
+    hue, lightness, strength = colorsys.rgb_to_hls(*(value / 255 for value in colour))
+    parts = colorsys.hls_to_rgb(hue, lightness, min(1.0, strength * saturation))
+    red, green, blue = (round(part * 255) for part in parts)
+    tint: Colour = (255, 190, 120) if warmth > 0 else (120, 170, 255)
+    return mix((red, green, blue), tint, 0.12 * abs(warmth))
 
 
 def draw_style(random: Random) -> ToonStyle:

@@ -87,6 +87,16 @@ def test_every_value_of_an_attribute_looks_different(name: str) -> None:
     assert len(seen) == len(ATTRIBUTES[name])
 
 
+def test_a_whole_character_fits_its_reference() -> None:
+    tallest = ToonCharacter(id="Momo", height="tall", body="peanut", feet="long legs", ears="rabbit", hat="wizard")
+    for character in (tallest, *(draw_character(Random(seed), "Momo") for seed in range(40))):
+        coverage = character_reference(character, 64)[..., 3]
+        assert not coverage[0].any()
+        assert not coverage[-1].any()
+        assert not coverage[:, 0].any()
+        assert not coverage[:, -1].any()
+
+
 def test_the_style_changes_the_reference() -> None:
     character = ToonCharacter(id="Momo")
     thick = ToonStyle(line_width=0.02)
