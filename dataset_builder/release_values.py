@@ -24,7 +24,7 @@ __all__ = [
     "read_rate",
     "read_text",
 ]
-__all__ += ["read_whole", "show"]
+__all__ += ["read_text", "read_whole", "show"]
 
 _MAX_WHOLE = 2**31 - 1
 _SHOWN = 80
