@@ -119,6 +119,7 @@ _LOST = {
     "conflicting_character": "one ID declared twice with different descriptions; the first one counts",
     "conflicting_scene": "one scene ID declared twice with different descriptions; the first one counts",
     "conflicting_reference": "two different masks of one character in one frame; the first one counts",
+    "media_skipped": "a shot or reference whose clip or picture could not be made from its video",
     "video_broken": "a video file that cannot be read",
 }
 

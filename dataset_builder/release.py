@@ -28,7 +28,7 @@ from animeshooter_hf.dataset_builder.release_stories import read_story
 from animeshooter_hf.dataset_builder.release_values import Place, read_id, read_list, read_rate, read_text, show
 from animeshooter_hf.records import Story, make_shot_id, make_story_id
 
-__all__ = ["read_release", "read_release_video"]
+__all__ = ["read_release_files", "read_release_video"]
 
 _MAX_NESTING = 3
 _MAX_ID = 128
@@ -52,8 +52,8 @@ def read_release_video(data: object, file: str, log: ProblemLog) -> list[Story]:
     return [story for stories in _read_videos(data, file, log) for story in told.admit(stories, file)]
 
 
-def read_release(files: Iterable[ReleaseFile], log: ProblemLog) -> Iterator[Story]:
-    """Yield the stories of many files, in their order; a video that comes again is told once.
+def read_release_files(files: Iterable[ReleaseFile], log: ProblemLog) -> Iterator[tuple[str, Story]]:
+    """Yield (file, story) for the stories of many files, in their order; a video that comes again is told once.
 
     Args:
         files: What `iter_release_files` yields.
@@ -64,7 +64,8 @@ def read_release(files: Iterable[ReleaseFile], log: ProblemLog) -> Iterator[Stor
         data = parse_json(file, log)
         if data is not None:
             for stories in _read_videos(data.value, file.name, log):
-                yield from told.admit(stories, file.name)
+                for story in told.admit(stories, file.name):
+                    yield file.name, story
 
 
 def _read_videos(data: object, file: str, log: ProblemLog) -> Iterator[list[Story]]:

@@ -93,7 +93,11 @@ def list_release_paths(path: Path, *, leave_out: Path | None = None) -> list[Pat
     Raises:
         InputError: If there are none.
     """
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{show(str(path))} cannot be read: {error.strerror}.") from error
+    if not is_there:
         raise InputError(f"There is no file or folder {path}.")
     if not path.is_dir():
         if path.suffix.lower() not in (".json", ".zip") or not path.is_file():

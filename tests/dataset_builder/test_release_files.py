@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from animeshooter_hf.dataset_builder.problems import ProblemLog
-from animeshooter_hf.dataset_builder.release import read_release
+from animeshooter_hf.dataset_builder.release import read_release_files
 from animeshooter_hf.dataset_builder.release_files import (
     ReleaseFile,
     ReleaseLimits,
@@ -35,7 +35,7 @@ def write_zip(path: Path, members: dict[str, str | bytes], method: int = zipfile
 
 def read(path: Path, limits: ReleaseLimits | None = None) -> tuple[list[str], ProblemLog]:
     log = ProblemLog()
-    return [story.story_id for story in read_release(iter_release_files(path, log, limits=limits), log)], log
+    return [story.story_id for _, story in read_release_files(iter_release_files(path, log, limits=limits), log)], log
 
 
 def test_a_file_a_folder_and_a_zip_give_the_same_stories(tmp_path: Path) -> None:
@@ -266,8 +266,8 @@ def test_a_key_that_stands_twice_is_reported() -> None:
 def test_a_zip_is_read_one_member_at_a_time(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "r.zip", {"a.json": video_text("a"), "b.json": "broken", "c.json": video_text("c")})
     log = ProblemLog()
-    stories = read_release(iter_release_files(path, log), log)
-    assert next(stories).story_id == "a_000"
+    stories = read_release_files(iter_release_files(path, log), log)
+    assert next(stories)[1].story_id == "a_000"
     assert not log.counts
-    assert [story.story_id for story in stories] == ["c_000"]
+    assert [story.story_id for _, story in stories] == ["c_000"]
     assert dict(log.counts) == {"broken_json": 1}

@@ -1,0 +1,323 @@
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import load_dataset
+
+from animeshooter_hf.command_line import main
+from animeshooter_hf.masks import RleMask
+from animeshooter_hf.records import Story
+from animeshooter_hf.video import probe, read_frames, write_video
+
+SAMPLE = Path(__file__).resolve().parents[2].parent / "shared" / "release-sample" / "LvJRvwIDh0E.json"
+HEIGHT, WIDTH, NUM_FRAMES = 36, 64, 60
+
+
+def half_mask() -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    mask[:, : WIDTH // 2] = True
+    return mask
+
+
+def make_release(video_id: str = "-Vid_1", **changes: Any) -> dict[str, Any]:
+    """A release file of one story with two shots of one second and one true mask."""
+    shots = [
+        {
+            "start time": f"00:0{second}",
+            "end time": f"00:0{second + 1}",
+            "is_prologue_or_epilogue": False,
+            "main characters": ["Ann"],
+            "scene": "Park",
+            "visual annotation": {"narrative caption": f"n{second}", "descriptive caption": f"d{second}"},
+            "audio annotation": {"type": "rain", "sound description": "soft", "visual context": "clouds"},
+        }
+        for second in (0, 1)
+    ]
+    script = {
+        "storyline": "Ann waits.",
+        "main characters": [{"ID": "Ann", "appearance": "tall"}],
+        "main scenes": [{"ID": "Park", "environment": "trees"}],
+        "shots": shots,
+    }
+    counts = RleMask.from_array(half_mask()).counts
+    masks = [{"frame index": 20, "rle mask": {"size": [HEIGHT, WIDTH], "counts": counts}}]
+    segment = {
+        "start frame index": 10,
+        "end frame index": 58,
+        "story script": script,
+        "reference images": [{"ID": "Ann", "masks": masks}],
+    }
+    return {"video ID": video_id, "url": "u", "fps": 24.0, "segments": [segment], **changes}
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "-Vid_1.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(make_release()))
+    return path
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    frames = (np.full((HEIGHT, WIDTH, 3), 4 * index, np.uint8) for index in range(NUM_FRAMES))
+    time_s = np.arange(int(44_100 * NUM_FRAMES / 24)) / 44_100
+    sound = np.sin(2 * np.pi * 440 * time_s).astype(np.float32)[None] / 4
+    write_video(folder / "-Vid_1.mp4", frames, Fraction(24), audio=sound, sample_rate=44_100, crf=4)
+    return folder
+
+
+def ingest(*words: object) -> int:
+    return main(["ingest", *map(str, words)])
+
+
+def stories_of(out: Path) -> list[Story]:
+    rows = load_dataset(str(out), "stories", split="train", streaming=True)
+    return [Story.from_dataset_row(row) for row in rows]
+
+
+def test_the_sample_is_ingested_without_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not SAMPLE.exists():
+        pytest.skip("the release sample is not here")
+    assert ingest(SAMPLE, "--out", tmp_path / "out", "--json") == 0
+    output = capsys.readouterr()
+    summary = json.loads(output.out)
+    expected = {"files": 1, "videos": 1, "stories": 8, "shots": 64, "characters": 21, "scenes": 22}
+    assert {key: summary[key] for key in expected} == expected
+    assert (summary["masks"], summary["placeholder_masks"], summary["problems"]["lost"]) == (293, 293, 0)
+    assert summary["rows"] == {"stories": {"train": 8}}
+    assert "     293  info      mask_placeholder" in output.err
+    assert len(stories_of(tmp_path / "out")) == 8
+
+
+def test_the_sample_takes_less_than_two_seconds_in_a_fresh_process(tmp_path: Path) -> None:
+    if not SAMPLE.exists():
+        pytest.skip("the release sample is not here")
+    words = [sys.executable, "-m", "animeshooter_hf", "ingest", str(SAMPLE), "--out"]
+    processor_seconds = []
+    for attempt in range(2):
+        before = os.times()
+        subprocess.run([*words, str(tmp_path / f"out{attempt}")], check=True, capture_output=True, timeout=60)
+        after = os.times()
+        processor_seconds.append(
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
+    assert min(processor_seconds) < 2.0
+
+
+def test_a_reader_without_our_code_opens_what_was_written(release: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert ingest(release, "--out", out) == 0
+    mapped = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    streamed = load_dataset(str(out), "stories", split="train", streaming=True)
+    assert mapped[0]["shots"][1]["narrative_caption"] == next(iter(streamed))["shots"][1]["narrative_caption"] == "n1"
+
+
+def test_a_folder_and_its_zip_give_the_same_rows(release: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "release.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(release, "dataset_changed_keys/-Vid_1.json")
+    assert ingest(release.parent, "--out", tmp_path / "a") == 0
+    assert ingest(packed, "--out", tmp_path / "b") == 0
+    assert stories_of(tmp_path / "a") == stories_of(tmp_path / "b")
+
+
+def test_with_videos_shots_are_cut_masks_applied_and_sound_kept(release: Path, videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert ingest(release, "--out", out, "--videos", videos) == 0
+    shots = list(load_dataset(str(out), "shots", split="train", streaming=True).decode(False))
+    assert [(row["shot_id"], row["start_frame"], row["end_frame"]) for row in shots] == [
+        ("-Vid_1_000_00", 10, 34),
+        ("-Vid_1_000_01", 34, 58),
+    ]
+    clip = shots[1]["video"]["bytes"]
+    assert probe(clip).num_frames == 24
+    levels = read_frames(clip, [0, 23]).mean(axis=(1, 2, 3))
+    assert np.abs(levels - [4 * 34, 4 * 57]).max() < 2.5
+    (reference,) = load_dataset(str(out), "references", split="train", streaming=True)
+    assert (np.asarray(reference["mask"]) > 0).tolist() == half_mask().tolist()
+    assert np.asarray(reference["cutout"])[:, WIDTH // 2 :, 3].max() == 0
+    assert abs(np.asarray(reference["image"]).mean() - 4 * 20) < 2.5
+    audio = list(load_dataset(str(out), "audio", split="train", streaming=True).decode(False))
+    assert [(row["audio_type"], row["shot_index"]) for row in audio] == [("rain", 0), ("rain", 1)]
+
+
+def test_a_missing_video_leaves_the_stories_and_is_reported(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+    assert ingest(release, "--out", tmp_path / "out", "--videos", tmp_path / "none") == 0
+    assert "video_missing" in capsys.readouterr().err
+    assert len(stories_of(tmp_path / "out")) == 1
+
+
+def test_a_truncated_video_loses_its_clips_only(release: Path, videos: Path, tmp_path: Path) -> None:
+    film = videos / "-Vid_1.mp4"
+    film.write_bytes(film.read_bytes()[:200])
+    assert ingest(release, "--out", tmp_path / "out", "--videos", videos) == 1
+    summary = json.loads((tmp_path / "out" / "problems.json").read_text())
+    assert list(summary["codes"]) == ["video_broken"]
+    assert len(stories_of(tmp_path / "out")) == 1
+
+
+def test_a_mask_of_another_size_than_the_video_gives_no_picture(videos: Path, tmp_path: Path) -> None:
+    data = make_release()
+    square = {"size": [4, 4], "counts": RleMask.from_array(np.ones((4, 4), dtype=bool)).counts}
+    data["segments"][0]["reference images"][0]["masks"][0]["rle mask"] = square
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    assert ingest(tmp_path / "a.json", "--out", tmp_path / "out", "--videos", videos) == 1
+    codes = json.loads((tmp_path / "out" / "problems.json").read_text())["codes"]
+    assert {code: codes[code]["count"] for code in codes} == {"media_skipped": 1, "mask_size_differs": 1}
+
+
+def test_good_records_around_lost_ones_survive_and_the_status_says_so(release: Path, tmp_path: Path) -> None:
+    (release.parent / "broken.json").write_text('{"video ID": "x", "segm')
+    (release.parent / "package.json").write_text('{"name": "x", "version": "1"}')
+    (release.parent / "escape.json").write_text(json.dumps(make_release("../../escape")))
+    out = tmp_path / "out"
+    assert ingest(release.parent, "--out", out) == 1
+    codes = json.loads((out / "problems.json").read_text())["codes"]
+    assert {code: row["count"] for code, row in codes.items()} == {
+        "broken_json": 1,
+        "other_json": 1,
+        "video_id_unsafe": 1,
+    }
+    assert [story.story_id for story in stories_of(out)] == ["-Vid_1_000"]
+    rows = [json.loads(line) for line in (out / "problems.jsonl").read_text().splitlines()]
+    assert [row["where"] for row in rows] == ["in/broken.json", "in/escape.json", "in/package.json"]
+    assert not (tmp_path.parent / "escape").exists()
+
+
+def test_the_split_seed_moves_videos_between_splits(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        (tmp_path / "in" / f"{number}.json").write_text(json.dumps(make_release(f"video{number}")))
+    held_out = []
+    for seed in (0, 1, 0):
+        out = tmp_path / f"out{len(held_out)}"
+        assert ingest(tmp_path / "in", "--out", out, "--split-seed", seed) == 0
+        held_out.append([row["video_id"] for row in load_dataset(str(out), split="test", streaming=True)])
+    assert held_out[0] == held_out[2] != held_out[1]
+
+
+def test_a_dataset_is_replaced_only_where_asked(release: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert ingest(release, "--out", out) == 0
+    assert ingest(release, "--out", out) == 2
+    assert ingest(release, "--out", out, "--overwrite") == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Refusals: status 2, one sentence, nothing left behind
+
+
+def write_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", bytes(20 << 20))
+
+
+def write_truncated(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.json", json.dumps(make_release()))
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def write_escape(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../../a.json", json.dumps(make_release()))
+
+
+BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "missing": ("nowhere.json", lambda path: None, "There is no file or folder"),
+    "too long a name": ("x" * 300 + ".json", lambda path: None, "cannot be read"),
+    "empty folder": ("empty", lambda path: path.mkdir(), "holds neither .json nor .zip files"),
+    "video": ("film.mp4", lambda path: path.write_bytes(b"x"), "is neither a .json file"),
+    "numbers": ("n.json", lambda path: path.write_text("[1, 2, 3]"), "holds no story that could be read"),
+    "package": ("package.json", lambda path: path.write_text('{"name": "x"}'), "not an annotation of the release"),
+    "cut off": ("a.json", lambda path: path.write_text('{"video ID": "a"'), "not JSON, or is cut off"),
+    "empty file": ("a.json", lambda path: path.write_text(""), "not JSON, or is cut off"),
+    "escaping ID": ("a.json", lambda path: path.write_text(json.dumps(make_release("../up"))), "cannot be a file name"),
+    "zip bomb": ("bomb.zip", write_bomb, "is refused as a zip bomb"),
+    "truncated zip": ("cut.zip", write_truncated, "is not a zip file, or is cut off"),
+    "escaping zip": ("escape.zip", write_escape, "a name in the zip that points outside of it"),
+    "no zip": ("text.zip", lambda path: path.write_text("hello"), "is not a zip file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_ends_in_one_sentence_and_leaves_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file_name, write, message = BAD_INPUTS[name]
+    path = tmp_path / file_name
+    write(path)
+    before = sorted(tmp_path.rglob("*"))
+    started = time.perf_counter()
+    assert ingest(path, "--out", tmp_path / "new" / "out") == 2
+    assert time.perf_counter() - started < 10
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert message in output.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def out_is_a_file(release: Path, tmp_path: Path) -> list[object]:
+    (tmp_path / "file").write_text("mine")
+    return [release, "--out", tmp_path / "file"]
+
+
+def out_lies_under_a_file(release: Path, tmp_path: Path) -> list[object]:
+    (tmp_path / "file").write_text("mine")
+    return [release, "--out", tmp_path / "file" / "out"]
+
+
+def out_is_not_ours(release: Path, tmp_path: Path) -> list[object]:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("mine")
+    return [release, "--out", tmp_path / "home", "--overwrite"]
+
+
+def path_inside_out(release: Path, tmp_path: Path) -> list[object]:
+    return [release, "--out", release.parent, "--overwrite"]
+
+
+def videos_inside_out(release: Path, tmp_path: Path) -> list[object]:
+    (tmp_path / "out" / "videos").mkdir(parents=True)
+    return [release, "--out", tmp_path / "out", "--videos", tmp_path / "out" / "videos"]
+
+
+def no_videos(release: Path, tmp_path: Path) -> list[object]:
+    return [release, "--out", tmp_path / "out", "--videos", tmp_path / "nowhere"]
+
+
+def out_in_proc(release: Path, tmp_path: Path) -> list[object]:
+    return [release, "--out", "/proc/animeshooter"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [out_is_a_file, out_lies_under_a_file, out_is_not_ours, path_inside_out, videos_inside_out, no_videos, out_in_proc],
+)
+def test_an_output_or_video_folder_that_cannot_be_used_is_refused(
+    words: Callable[[Path, Path], list[object]], release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = words(release, tmp_path)
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    assert ingest(*given) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
