@@ -36,6 +36,10 @@ _CENTRE_SPREAD = (0.30, 0.22)
 _COLOUR_STEPS = (8, 12, 12)
 """Bins of L, a and b when colours are compared with the border."""
 
+_RARITY_POWER = 4
+"""Exponent of the rarity, so that a colour as common at the border as elsewhere (1/2) counts 1/16. Our choice, made on
+ten toon films, where 1, 2 and 4 give an AUC of .89, .93 and .96; the paper's demos agree (.92, .93, .94)."""
+
 _SMALLEST_WEIGHT = 1e-6
 """Every pixel counts at least this much, so that no view is empty."""
 
@@ -82,7 +86,7 @@ def frame_views(frame: NDArray[np.uint8], names: Sequence[str], *, long_side: in
 def reference_view(
     image: NDArray[np.uint8], background: str, *, opaque_view: str = "full", long_side: int | None = None
 ) -> View:
-    """Return the view of a reference image.
+    """Return the view of a reference image; a cut-out is first cut to the box of its opaque part.
 
     Args:
         image: uint8 of shape (rows, columns, 3), or with a fourth channel of alpha.
@@ -102,6 +106,9 @@ def reference_view(
     inside = image[..., 3] > _OPAQUE
     if not inside.any():
         raise ValueError("The reference is fully transparent.")
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    image, inside = image[box], inside[box]
     colours = np.where(inside[..., None], image[..., :3], 0).astype(np.uint8)
     mean_colour = image[..., :3][inside].mean(axis=0)
     if background != "masked":
@@ -131,7 +138,7 @@ def foreground_weights(image_HW3: NDArray[np.uint8]) -> tuple[NDArray[np.float32
     at_border = np.bincount(bins_HW[border_HW], minlength=size) + 1.0
     anywhere = np.bincount(bins_HW.ravel(), minlength=size) + 1.0
     at_border, anywhere = at_border / at_border.sum(), anywhere / anywhere.sum()
-    rarity_HW = (anywhere / (anywhere + at_border))[bins_HW]
+    rarity_HW = ((anywhere / (anywhere + at_border)) ** _RARITY_POWER)[bins_HW]
     rows = ((np.arange(height) + 0.5) / height - 0.5) / _CENTRE_SPREAD[0]
     columns = ((np.arange(width) + 0.5) / width - 0.5) / _CENTRE_SPREAD[1]
     centre_HW = np.exp(-0.5 * (rows[:, None] ** 2 + columns[None, :] ** 2))

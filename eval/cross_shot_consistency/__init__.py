@@ -1,1 +1,1 @@
-"""."""
+"""The cross shot consistency metric: its `evaluate` module, its card and its demo."""
