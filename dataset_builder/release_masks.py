@@ -18,6 +18,7 @@ from animeshooter_hf.records import Character, ReferenceMask
 __all__ = ["count_pixels", "read_references"]
 
 _PLACEHOLDER = re.compile(r"placeholder|too large|omitted", re.IGNORECASE)
+_LONGEST_PLACEHOLDER = 200
 _MAX_GROUPS = 7
 """Groups of five bits in one run; more than a 35-bit number needs is damage."""
 
@@ -134,7 +135,7 @@ def _read_rle(fields: Mapping[str, Any], where: str, place: Place) -> RleMask | 
     if counts is None or counts == "" or counts == []:
         place.report("mask_missing", where)
         return None
-    if isinstance(counts, str) and _PLACEHOLDER.search(counts):
+    if isinstance(counts, str) and len(counts) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.search(counts):
         place.report("mask_placeholder", f"{where}: {show(counts)}")
         return None
     sides = size if isinstance(size, list) and len(size) == 2 else [0, 0]

@@ -1,0 +1,72 @@
+"""The command line: every verb helps, the options are pinned, and bad input ends in one sentence and status 2."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from animeshooter_hf.command_line import VERBS, build_parser, main
+
+
+def options_of(verb: str) -> list[str]:
+    parser = build_parser(verb)
+    (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return [word for action in verbs.choices[verb]._actions for word in (action.option_strings or [action.dest])]
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"animeshooter {verb} " in capsys.readouterr().out.split("Example", 1)[1]
+
+
+def test_help_of_the_program_lists_every_verb_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from animeshooter_hf.command_line import build_parser\n"
+        "text = build_parser('').format_help()\n"
+        f"assert all(verb in text for verb in {list(VERBS)})\n"
+        "print(sorted({'torch', 'datasets', 'av', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_module_can_be_run_as_a_program() -> None:
+    made = subprocess.run([sys.executable, "-m", "animeshooter_hf", "--version"], capture_output=True, text=True)
+    assert made.stdout.startswith("animeshooter ")
+
+
+def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["paint"])
+    assert stop.value.code == 2
+    assert "invalid choice: 'paint'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["demo", "--films", "0"], "--films must lie in 1 to 1000, got 0"),
+        (["demo", "--seconds", "1"], "--seconds must lie in"),
+        (["demo", "--sample", "absent"], "there is no folder absent"),
+        (["demo", "--out", "file"], "cannot be written"),
+    ],
+)
+def test_the_demo_refuses_bad_input_with_one_sentence(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("kept")
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
