@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from animeshooter_hf.errors import InputError
@@ -76,27 +75,29 @@ def missing_weights(component: Any) -> list[str]:
 
 
 def fingerprint(components: Mapping[str, Any]) -> str:
-    """Return a mark of a pipeline: its classes, settings, LoRAs and query tokens.
+    """Return a mark of a pipeline: its classes, its scheduler's settings, and some values of every weight and LoRA.
 
-    It is quick for any size, so it does not look at every weight; the query tokens differ between any two trainings.
+    It is quick for any size, since it looks at the first values of each weight only; settings that saving and loading
+    rewrite are left out.
     """
     mark = hashlib.sha256()
     for name, component in sorted(components.items()):
         if component is None:
             continue
-        config = getattr(component, "config", None)
-        raw = config.to_dict() if config is not None and hasattr(config, "to_dict") else dict(config or {})
-        public = {key: value for key, value in raw.items() if not key.startswith("_") and key not in _FLEETING}
-        mark.update(f"{name} {type(component).__name__} {json.dumps(public, sort_keys=True, default=str)}".encode())
-        mark.update(repr(sorted(getattr(component, "peft_config", {}) or {})).encode())
-        queries = getattr(component, "query_tokens", None)
-        if isinstance(queries, torch.Tensor):
-            mark.update(queries.detach().float().cpu().numpy().tobytes())
+        mark.update(f"{name} {type(component).__name__}".encode())
+        if isinstance(component, nn.Module):
+            for weight_name, weight in sorted(component.named_parameters()):
+                mark.update(f"{weight_name} {tuple(weight.shape)}".encode())
+                if not weight.is_meta:
+                    mark.update(weight.detach().flatten()[:_LOOKED_AT].float().cpu().numpy().tobytes())
+        elif name == "scheduler":
+            public = {key: value for key, value in dict(component.config).items() if not key.startswith("_")}
+            mark.update(json.dumps(public, sort_keys=True, default=str).encode())
     return mark.hexdigest()
 
 
-_FLEETING = ("transformers_version", "dtype", "torch_dtype", "architectures", "attn_implementation")
-"""Settings that saving and loading change."""
+_LOOKED_AT = 16
+"""Values of each weight that go into the mark."""
 
 
 def write_shim(folder: Path) -> None:

@@ -78,7 +78,7 @@ class CogVideoXDecoder:
     def check_size(self, num_frames: int, height: int, width: int) -> None:
         """Raise an InputError unless frames are 8k+1 and height and width are multiples of the patch.
 
-        One latent holds the first frame and each further one holds four, which would allow 4k+1. But the VAE of diffusers
+        One latent holds the first frame and each further one four, which would allow 4k+1. But the VAE of diffusers
         0.42 sets the first frame apart only when the latents are odd in number; 5 frames asked give 8, 13 give 16.
         """
         step = 2 * self._temporal

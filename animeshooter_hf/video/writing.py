@@ -122,7 +122,13 @@ class VideoWriter:
         self._picture.pix_fmt = "yuv420p"
         quality = {"qp": "0"} if lossless else {"crf": str(crf)}
         # x264's macroblock tree gives other bytes from run to run on some processors (seen with AVX-512).
-        self._picture.options = {"x264-params": "mbtree=0", "preset": preset, "threads": "1", "g": str(max(1, round(self._rate * 2))), **quality}
+        self._picture.options = {
+            "x264-params": "mbtree=0",
+            "preset": preset,
+            "threads": "1",
+            "g": str(max(1, round(self._rate * 2))),
+            **quality,
+        }
         self._picture.codec_context.time_base = self._ticks
         self._picture.time_base = self._ticks
         self._sound = self._container.add_stream("aac", rate=sample_rate, layout="stereo") if sample_rate else None

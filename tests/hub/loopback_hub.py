@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.requests.append((self.command, self.path, len(body)))
             self._route(unquote(address.path), parse_qs(address.query), body)
 
-    do_POST = do_PUT = do_HEAD = do_DELETE = do_GET  # noqa: N815 - names of http.server
+    do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
