@@ -5,8 +5,9 @@ BIN    := .venv/bin
 # Let uv trust the machine's own certificates, as pip does.
 export UV_SYSTEM_CERTS := 1
 
+# A sample of the paper's public release is read too, if it lies beside the checkout.
 demo: .venv/.ready
-	$(BIN)/python -m animeshooter_hf demo --out out
+	$(BIN)/python -m animeshooter_hf demo --out out $(addprefix --sample ,$(wildcard ../shared/release-sample))
 
 test: .venv/.ready
 	$(BIN)/python -m pytest

@@ -140,7 +140,8 @@ def run_demo(settings: DemoSettings, *, fresh: bool = False) -> int:
 
 def _steps(settings: DemoSettings) -> list[_Step]:
     out, sample = settings.out, settings.sample
-    release = [_Step("ingest", ("ingest", str(sample), "--out", str(out / "release"), "--overwrite"))] if sample else []
+    files = [str(path) for path in sorted(sample.glob("*.json"))] if sample else []
+    release = [_Step("ingest", ("ingest", *files, "--out", str(out / "release"), "--overwrite"))] if files else []
     demos = (
         [_Step("score-demos", ("evaluate", str(sample / "demos"), "--out", str(out / "scores" / "demos.json")))]
         if sample and (sample / "demos").is_dir()
@@ -247,7 +248,7 @@ def _generate(settings: DemoSettings) -> None:
 def _report(settings: DemoSettings) -> None:
     from animeshooter_hf.report.demo_page import write_demo_page
 
-    write_demo_page(settings.out)
+    write_demo_page(settings.out, settings.sample)
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -26,6 +27,7 @@ from animeshooter_hf.eval.encoding import (
     plan_story,
     source_key,
 )
+from animeshooter_hf.eval.predictions import read_predictions
 from animeshooter_hf.eval.results import Results
 from animeshooter_hf.eval.scoring import METRICS, check_metrics, score_stories
 from animeshooter_hf.eval.story_prediction import Picture, ShotSource, StoryPrediction
@@ -37,7 +39,7 @@ MAX_WORKERS = 256
 
 
 def evaluate_stories(
-    predictions: Iterable[StoryPrediction],
+    predictions: Iterable[StoryPrediction] | str | Path,
     metrics: Sequence[str] = METRICS,
     *,
     backend: str = "classical",
@@ -50,7 +52,8 @@ def evaluate_stories(
     """Return the scores of stories: per shot, per story, and for the corpus.
 
     Args:
-        predictions: The stories. They may be generated one by one: only embeddings are kept.
+        predictions: The stories; they may be generated one by one, since only embeddings are kept. Or a path that
+            `read_predictions` knows: a dataset folder, a generated folder, a predictions file.
         metrics: Some of `reference_fidelity` and `cross_shot_consistency`.
         backend: Image encoder; `classical` needs no download and knows colour only.
         num_workers: Processes that decode and encode. It changes no number.
@@ -65,9 +68,11 @@ def evaluate_stories(
             read is no error: its scores are None and counted.
 
     Example:
-        results = evaluate_stories(read_predictions("../shared/release-sample/demos"))
+        results = evaluate_stories("out/generated")
         results.value("reference_fidelity", "harmean_p")
     """
+    if isinstance(predictions, str | Path):
+        predictions = read_predictions(Path(predictions))
     metrics = check_metrics(metrics)
     encoder = Encoder(
         EncodingSettings(
