@@ -164,7 +164,7 @@ def _steps(settings: DemoSettings) -> list[_Step]:
 
 def _identity(step: _Step, settings: DemoSettings) -> str:
     """Return what a step depends on beside the steps before it."""
-    own = json.dumps([settings.films, settings.seconds, settings.shots, settings.seed, str(settings.sample)])
+    own = json.dumps([settings.films, float(settings.seconds), settings.shots, settings.seed, str(settings.sample)])
     return json.dumps(step.words) if step.words else own
 
 
