@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from animeshooter_hf._version import __version__
-from animeshooter_hf.errors import InputError
+from animeshooter_hf.errors import InputError, MissingExtraError
 
 __all__ = ["VERBS", "build_parser", "main"]
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = build_parser(verb).parse_args(words)
         return int(arguments.run(arguments))
-    except InputError as error:
+    except (InputError, MissingExtraError) as error:
         sys.stderr.write(f"animeshooter {verb}: {error}\n")
         return 2
     except KeyboardInterrupt:

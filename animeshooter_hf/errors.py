@@ -1,6 +1,6 @@
-"""The one exception that the command line turns into a sentence and exit status 2."""
+"""The exceptions that the command line turns into a sentence and exit status 2."""
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "MissingExtraError"]
 
 
 class InputError(ValueError):
@@ -9,3 +9,7 @@ class InputError(ValueError):
     It is a `ValueError`, so library callers need no special case. Only bad input raises it: a defect of ours
     keeps its own exception and its traceback.
     """
+
+
+class MissingExtraError(ImportError):
+    """An optional part is not installed; the message names the extra that brings it."""

@@ -3,6 +3,8 @@
 from importlib import import_module
 from types import ModuleType
 
+from animeshooter_hf.errors import MissingExtraError
+
 __all__ = ["require"]
 
 
@@ -15,13 +17,13 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         purpose: What the caller wanted to do, as a short phrase.
 
     Raises:
-        ImportError: If the module is not installed.
+        MissingExtraError: If the module is not installed; it is an `ImportError`.
     """
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise ImportError(
+        raise MissingExtraError(
             f"{purpose} needs {module}. Install it with: pip install 'animeshooter-hf[{extra}]'"
         ) from error

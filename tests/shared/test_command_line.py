@@ -9,6 +9,21 @@ import pytest
 
 from animeshooter_hf.command_line import VERBS, build_parser, main
 
+OPTIONS = {
+    "demo": ("--out --films --seconds --shots --seed --sample --fresh"),
+    "toon": ("--films --out --seed --size --frame-rate --seconds --characters --workers --json"),
+    "ingest": ("paths --out --videos --split-seed --overwrite --json"),
+    "build": ("films --out --work --workers --split-seed --overwrite --json"),
+    "generate": (
+        "--model --story --caption --reference --allow-missing-references --out --seed --steps "
+        "--num-frames --size --guidance --device --resume --overwrite --json"
+    ),
+    "evaluate": (
+        "paths --metrics --backend --frames-per-shot --sampling --reference-background --workers --out --json"
+    ),
+}
+"""Every option of every verb. A change here is a change for users: name it in the CHANGELOG."""
+
 
 def options_of(verb: str) -> list[str]:
     parser = build_parser(verb)
@@ -22,6 +37,24 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
         main([verb, "--help"])
     assert stop.value.code == 0
     assert f"animeshooter {verb} " in capsys.readouterr().out.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_the_options_are_those_that_are_pinned(verb: str) -> None:
+    assert [option for option in options_of(verb) if option not in ("-h", "--help")] == OPTIONS[verb].split()
+
+
+def test_a_missing_extra_is_named_with_one_sentence_and_status_2(tmp_path: Path) -> None:
+    # A module that is set to None in sys.modules is one that is not installed, to every import.
+    code = (
+        "import sys; sys.modules['diffusers'] = None\n"
+        "from animeshooter_hf.command_line import main\n"
+        f"sys.exit(main(['generate', '--model', 'tiny', '--caption', 'x', '--out', {str(tmp_path / 'out')!r}]))"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert made.returncode == 2
+    assert "animeshooter-hf[modeling]" in made.stderr
+    assert made.stderr.count("\n") == 1
 
 
 def test_help_of_the_program_lists_every_verb_and_loads_nothing_heavy() -> None:
