@@ -21,12 +21,12 @@ from tqdm import tqdm
 from animeshooter_hf._version import __version__
 from animeshooter_hf.dataset_builder.annotate.sidecar import SidecarAnnotator, script_path
 from animeshooter_hf.dataset_builder.audio_track import AudioSettings, gate_audio
-from animeshooter_hf.dataset_builder.boundaries import BoundaryScores, ShotSettings, boundary_scores, scan_film
 from animeshooter_hf.dataset_builder.package import CardFacts, DatasetReport, SplitSettings, check_out, write_dataset
 from animeshooter_hf.dataset_builder.references.candidates import ReferenceSettings, choose_references, count_reasons
 from animeshooter_hf.dataset_builder.references.rules import MaskRules
+from animeshooter_hf.dataset_builder.scan.boundaries import BoundaryScores, ShotSettings, boundary_scores, scan_film
 from animeshooter_hf.dataset_builder.segments import SegmentSettings, make_segments
-from animeshooter_hf.dataset_builder.sources import FilmSource, find_films
+from animeshooter_hf.dataset_builder.sources.folder import FilmSource, find_films
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.records import Story
 

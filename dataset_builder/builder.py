@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from animeshooter_hf._version import __version__
 from animeshooter_hf.dataset_builder.package import SPLITS, SplitSettings, is_dataset_folder, split_videos
-from animeshooter_hf.dataset_builder.problems import ProblemLog
+from animeshooter_hf.dataset_builder.release.problems import ProblemLog
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.features import CONFIGS
 
@@ -88,8 +88,8 @@ class AnimeShooterBuilder(datasets.GeneratorBasedBuilder):
         yield from enumerate(story for story in self._read_release() if story["video_id"] in wanted)
 
     def _read_release(self) -> Iterator[dict[str, Any]]:
-        from animeshooter_hf.dataset_builder.release import read_release_files
-        from animeshooter_hf.dataset_builder.release_files import iter_release_files
+        from animeshooter_hf.dataset_builder.release.files import iter_release_files
+        from animeshooter_hf.dataset_builder.release.reader import read_release_files
 
         log = ProblemLog()
         for _, story in read_release_files(iter_release_files(self._source, log), log):

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from animeshooter_hf.dataset_builder.problems import PROBLEMS, SEVERITIES, ProblemLog, severity_of
-from animeshooter_hf.dataset_builder.release import read_release_files
-from animeshooter_hf.dataset_builder.release_files import ReleaseFile, iter_release_files, list_release_paths
-from animeshooter_hf.dataset_builder.release_values import Place
+from animeshooter_hf.dataset_builder.release.files import ReleaseFile, iter_release_files, list_release_paths
+from animeshooter_hf.dataset_builder.release.problems import PROBLEMS, SEVERITIES, ProblemLog, severity_of
+from animeshooter_hf.dataset_builder.release.reader import read_release_files
+from animeshooter_hf.dataset_builder.release.values import Place
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.records import Story
 
 if TYPE_CHECKING:
-    from animeshooter_hf.dataset_builder.release_videos import ReleaseVideos
+    from animeshooter_hf.dataset_builder.release.videos import ReleaseVideos
 
 _COUNTS = ("files", "videos", "stories", "shots", "characters", "scenes", "masks", "placeholder_masks")
 
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_out(out, overwrite=arguments.overwrite)
     videos = None
     if arguments.videos is not None:
-        from animeshooter_hf.dataset_builder.release_videos import ReleaseVideos
+        from animeshooter_hf.dataset_builder.release.videos import ReleaseVideos
 
         videos = ReleaseVideos(arguments.videos)
     log, tally = ProblemLog(), _Tally()

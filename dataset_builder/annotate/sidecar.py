@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from animeshooter_hf.dataset_builder.annotate.script import FilmScript, ScriptProblem, validate_story
+from animeshooter_hf.dataset_builder.script.film_script import FilmScript, ScriptProblem, validate_story
 from animeshooter_hf.dataset_builder.segments import Segment
-from animeshooter_hf.dataset_builder.sources import FilmSource
+from animeshooter_hf.dataset_builder.sources.folder import FilmSource
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.masks import RleMask
 from animeshooter_hf.records import Story, make_story_id

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from animeshooter_hf.clock import frame_at
-from animeshooter_hf.dataset_builder.annotate.script import TrueMasks
 from animeshooter_hf.dataset_builder.references.rules import MaskRules, clean_mask
+from animeshooter_hf.dataset_builder.script.film_script import TrueMasks
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.masks import RleMask
 from animeshooter_hf.records import ReferenceMask, Story

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from animeshooter_hf.dataset_builder.boundaries import ShotSettings, boundary_scores, scan_film
+from animeshooter_hf.dataset_builder.scan.boundaries import ShotSettings, boundary_scores, scan_film
 from animeshooter_hf.dataset_builder.segments import Segment, SegmentSettings, make_segments
 from animeshooter_hf.video import write_video
 

@@ -16,9 +16,9 @@ from datasets import load_dataset
 
 from animeshooter_hf import AudioAnnotation, Shot, Story, load_stories
 from animeshooter_hf.command_line import main
-from animeshooter_hf.dataset_builder.annotate.script import validate_story
 from animeshooter_hf.dataset_builder.audio_track import gate_audio
 from animeshooter_hf.dataset_builder.build import build_dataset
+from animeshooter_hf.dataset_builder.script.film_script import validate_story
 from animeshooter_hf.features import AUDIO_SAMPLE_RATE, CONFIGS
 from animeshooter_hf.toon import FilmSettings, ToonFilm, render_film
 from animeshooter_hf.video import cut_clip, encode_flac, read_audio, read_frames

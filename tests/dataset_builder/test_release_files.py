@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from animeshooter_hf.dataset_builder.problems import ProblemLog
-from animeshooter_hf.dataset_builder.release import read_release_files
-from animeshooter_hf.dataset_builder.release_files import (
+from animeshooter_hf.dataset_builder.release.files import (
     ReleaseFile,
     ReleaseLimits,
     iter_release_files,
     list_release_paths,
     parse_json,
 )
+from animeshooter_hf.dataset_builder.release.problems import ProblemLog
+from animeshooter_hf.dataset_builder.release.reader import read_release_files
 from animeshooter_hf.errors import InputError
 
 SMALL = ReleaseLimits(file_bytes=2_000, total_bytes=10_000, ratio=50, ratio_floor_bytes=1_000, members=20)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animeshooter_hf.dataset_builder.release_masks import count_pixels
+from animeshooter_hf.dataset_builder.release.masks import count_pixels
 from animeshooter_hf.masks import RleMask, decode_runs
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from animeshooter_hf.dataset_builder.problems import PROBLEMS, SEVERITIES, Problem, ProblemLog, severity_of
+from animeshooter_hf.dataset_builder.release.problems import PROBLEMS, SEVERITIES, Problem, ProblemLog, severity_of
 
 
 def test_every_code_stands_in_a_test_of_the_release() -> None:

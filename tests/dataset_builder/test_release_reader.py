@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animeshooter_hf.dataset_builder.problems import ProblemLog, severity_of
-from animeshooter_hf.dataset_builder.release import read_release_video
+from animeshooter_hf.dataset_builder.release.problems import ProblemLog, severity_of
+from animeshooter_hf.dataset_builder.release.reader import read_release_video
 from animeshooter_hf.records import AudioAnnotation, Character, ReferenceMask, Scene, Shot, Story
 
 SAMPLE = Path(__file__).resolve().parents[2].parent / "shared" / "release-sample" / "LvJRvwIDh0E.json"

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animeshooter_hf.dataset_builder.problems import ProblemLog
-from animeshooter_hf.dataset_builder.release_values import Place
-from animeshooter_hf.dataset_builder.release_videos import ReleaseVideos
+from animeshooter_hf.dataset_builder.release.problems import ProblemLog
+from animeshooter_hf.dataset_builder.release.values import Place
+from animeshooter_hf.dataset_builder.release.videos import ReleaseVideos
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.masks import RleMask
 from animeshooter_hf.records import ReferenceMask, Shot, Story

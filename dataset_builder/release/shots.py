@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from animeshooter_hf.clock import parse_clock_range
-from animeshooter_hf.dataset_builder.release_keys import AUDIO, SHOT, VISUAL, read_keys
-from animeshooter_hf.dataset_builder.release_values import (
+from animeshooter_hf.dataset_builder.release.keys import AUDIO, SHOT, VISUAL, read_keys
+from animeshooter_hf.dataset_builder.release.values import (
     Place,
     fold_name,
     is_nothing,

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from animeshooter_hf.clock import frame_at, seconds_at
-from animeshooter_hf.dataset_builder.release_keys import CHARACTER, SCENE, SCRIPT, SEGMENT, read_keys
-from animeshooter_hf.dataset_builder.release_masks import read_references
-from animeshooter_hf.dataset_builder.release_shots import place_shots, read_shots, report_timeline
-from animeshooter_hf.dataset_builder.release_values import (
+from animeshooter_hf.dataset_builder.release.keys import CHARACTER, SCENE, SCRIPT, SEGMENT, read_keys
+from animeshooter_hf.dataset_builder.release.masks import read_references
+from animeshooter_hf.dataset_builder.release.shots import place_shots, read_shots, report_timeline
+from animeshooter_hf.dataset_builder.release.values import (
     Place,
     read_id,
     read_list,

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from animeshooter_hf.dataset_builder.release_keys import MASK, REFERENCE, RLE, read_keys
-from animeshooter_hf.dataset_builder.release_values import Place, fold_name, read_id, read_list, read_whole, show
+from animeshooter_hf.dataset_builder.release.keys import MASK, REFERENCE, RLE, read_keys
+from animeshooter_hf.dataset_builder.release.values import Place, fold_name, read_id, read_list, read_whole, show
 from animeshooter_hf.masks import MAX_MASK_PIXELS, RleMask, encode_runs
 from animeshooter_hf.records import Character, ReferenceMask
 

@@ -13,8 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from animeshooter_hf.clock import frame_at, seconds_at
-from animeshooter_hf.dataset_builder.release_shots import place_shots
-from animeshooter_hf.dataset_builder.release_values import Place
+from animeshooter_hf.dataset_builder.release.shots import place_shots
+from animeshooter_hf.dataset_builder.release.values import Place
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.records import Story
 from animeshooter_hf.video import FrameIndex, VideoInfo, index_frames, probe

@@ -1,13 +1,5 @@
 """Read the annotation files of the public release, in every variant, into stories.
 
-    release_files    a JSON, a folder or a zip -> the bytes of each file
-    release_keys     every spelling of every key
-    release_values   single values, whatever type they were written in
-    release_shots    shots and their times
-    release_masks    reference masks
-    release_stories  one segment -> one story
-    release_videos   video files beside the annotation
-
 `read_release_video` is total: whatever the JSON, it returns the stories that can be told from it and reports the
 rest to a `ProblemLog`. Nothing around a bad record is lost.
 
@@ -21,11 +13,11 @@ from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
 
-from animeshooter_hf.dataset_builder.problems import ProblemLog
-from animeshooter_hf.dataset_builder.release_files import ReleaseFile, parse_json
-from animeshooter_hf.dataset_builder.release_keys import SCRIPT, SEGMENT, VIDEO, fold_key, read_keys
-from animeshooter_hf.dataset_builder.release_stories import read_story
-from animeshooter_hf.dataset_builder.release_values import Place, read_id, read_list, read_rate, read_text, show
+from animeshooter_hf.dataset_builder.release.files import ReleaseFile, parse_json
+from animeshooter_hf.dataset_builder.release.keys import SCRIPT, SEGMENT, VIDEO, fold_key, read_keys
+from animeshooter_hf.dataset_builder.release.problems import ProblemLog
+from animeshooter_hf.dataset_builder.release.stories import read_story
+from animeshooter_hf.dataset_builder.release.values import Place, read_id, read_list, read_rate, read_text, show
 from animeshooter_hf.records import Story, make_shot_id, make_story_id
 
 __all__ = ["read_release_files", "read_release_video"]

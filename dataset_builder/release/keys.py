@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from animeshooter_hf.dataset_builder.release_values import Place, show
+from animeshooter_hf.dataset_builder.release.values import Place, show
 
 __all__ = ["AUDIO", "CHARACTER", "MASK", "REFERENCE", "RLE", "SCENE", "SCRIPT", "SEGMENT", "SHOT", "VIDEO"]
 __all__ += ["fold_key", "is_same_scalar", "read_keys"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from animeshooter_hf.dataset_builder.segments import Segment
-from animeshooter_hf.dataset_builder.sources import FilmSource
+from animeshooter_hf.dataset_builder.sources.folder import FilmSource
 from animeshooter_hf.masks import RleMask
 from animeshooter_hf.records import Story
 

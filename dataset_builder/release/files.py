@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from animeshooter_hf.dataset_builder.problems import ProblemLog
-from animeshooter_hf.dataset_builder.release_keys import is_same_scalar
-from animeshooter_hf.dataset_builder.release_values import show
+from animeshooter_hf.dataset_builder.release.keys import is_same_scalar
+from animeshooter_hf.dataset_builder.release.problems import ProblemLog
+from animeshooter_hf.dataset_builder.release.values import show
 from animeshooter_hf.errors import InputError
 
 __all__ = ["ParsedJson", "ReleaseFile", "ReleaseLimits", "iter_release_files", "list_release_paths", "parse_json"]

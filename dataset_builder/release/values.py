@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from animeshooter_hf.clock import exact_frame_rate, parse_clock
-from animeshooter_hf.dataset_builder.problems import ProblemLog
+from animeshooter_hf.dataset_builder.release.problems import ProblemLog
 
 __all__ = [
     "Place",
