@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.video.reading import FrameCursor, Source, open_source
+from animeshooter_hf.video.reading import FrameCursor, Source, open_source, sound_stream
 from animeshooter_hf.video.sound import read_audio
 from animeshooter_hf.video.writing import VideoWriter
 
@@ -54,8 +54,8 @@ def cut_clips(
         InputError: If a range is empty or does not lie in the video, or a frame cannot be decoded.
     """
     with open_source(source) as container:
-        sounds = container.streams.audio
-        sample_rate = sounds[0].codec_context.sample_rate if with_audio and sounds else None
+        sound = sound_stream(container)
+        sample_rate = sound.codec_context.sample_rate if with_audio and sound is not None else None
     with FrameCursor(source) as cursor:
         index, context = cursor.index, cursor.stream.codec_context
         rate = cursor.stream.guessed_rate or cursor.stream.average_rate or Fraction(24)

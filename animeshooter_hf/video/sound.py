@@ -6,23 +6,25 @@ Shape letters used below
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.video.reading import Source, open_source, source_name
-
-if TYPE_CHECKING:
-    pass
+from animeshooter_hf.video.reading import Source, open_source, sound_stream, source_name
 
 __all__ = ["audio_frames", "encode_flac", "read_audio"]
 
-_PREROLL_SECONDS = Fraction(1, 2)
-"""Decoded before the asked start, so that codecs with overlap have settled. Our choice: over 20 AAC frames."""
+_BLOCK_SECONDS = 10
+"""The time line is read in blocks of this length; whole seconds are whole samples at every rate."""
+
+_MARGIN_SECONDS = 1
+"""Read to either side of a block, so that codecs with overlap and resamplers have settled: over 40 AAC frames."""
+
+_MAX_RATE = 768_000
 
 
 def read_audio(
@@ -35,7 +37,8 @@ def read_audio(
 ) -> tuple[NDArray[np.float32], int]:
     """Return the sound between two times, counted from the first frame of the picture, if there is one.
 
-    Samples are placed by their time stamps; where the track is silent, missing or over, there are zeros.
+    Samples are placed by their time stamps; where the track is silent, missing or over, there are zeros. Every sample
+    of the time line has one value, whatever range it is read in: neighbouring ranges joined are the whole range.
 
     Args:
         source: A video or a sound file, or the bytes of one.
@@ -54,21 +57,24 @@ def read_audio(
     end = None if end_seconds is None else Fraction(end_seconds)
     if start < 0 or (end is not None and end < start):
         raise InputError(f"Sound is asked from {float(start)} s to {end_seconds} s, which is no range.")
-    samples_CT, first, native = _collect(source, start, end)
-    rate = sample_rate or native
-    begin = max(0, round(start * native) - round(_PREROLL_SECONDS * native))
-    stop = max(first + samples_CT.shape[1], begin) if end is None else round((end + _PREROLL_SECONDS) * native)
-    window_CT = np.zeros((samples_CT.shape[0], max(0, stop - begin)), np.float32)
-    source_from, target_from = max(0, begin - first), max(0, first - begin)
-    length = min(samples_CT.shape[1] - source_from, window_CT.shape[1] - target_from)
-    if length > 0:
-        window_CT[:, target_from : target_from + length] = samples_CT[:, source_from : source_from + length]
-    if mono:
-        window_CT = window_CT.mean(axis=0, keepdims=True)
-    offset = round(start * rate) - round(Fraction(begin, native) * rate)
-    wanted = (round(Fraction(stop, native) * rate) if end is None else round(end * rate)) - round(start * rate)
-    resampled_CT = _resample(window_CT, native, rate)[:, offset : offset + wanted]
-    return np.ascontiguousarray(np.pad(resampled_CT, ((0, 0), (0, wanted - resampled_CT.shape[1])))), rate
+    track = _open_track(source)
+    rate = sample_rate or track.rate
+    first_block = number = int(start // _BLOCK_SECONDS)
+    blocks: list[NDArray[np.float32]] = []
+    while True:
+        block_CT, track_end = _read_block(source, track, number, rate, mono)
+        blocks.append(block_CT)
+        number += 1
+        is_over = track_end is not None and track_end <= number * _BLOCK_SECONDS * track.rate
+        if is_over or (end is not None and end <= number * _BLOCK_SECONDS):
+            break
+    if end is None:
+        end = max(Fraction(track_end or 0, track.rate), start)
+    samples_CT = np.concatenate(blocks, axis=1)
+    base = first_block * _BLOCK_SECONDS * rate
+    begin, stop = round(start * rate) - base, round(end * rate) - base
+    part_CT = samples_CT[:, begin:stop]
+    return np.ascontiguousarray(np.pad(part_CT, ((0, 0), (0, stop - begin - part_CT.shape[1])))), rate
 
 
 def encode_flac(audio_CT: NDArray[np.float32], sample_rate: int) -> bytes:
@@ -101,66 +107,115 @@ def audio_frames(audio_CT: NDArray[np.float32], sample_rate: int, first_sample: 
         yield frame
 
 
-def _collect(source: Source, start: Fraction, end: Fraction | None) -> tuple[NDArray[np.float32], int, int]:
-    """Return native samples around the range, the position of the first one, and the native rate."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Track:
+    """What must be known of a sound track to place its samples."""
+
+    rate: int
+    num_channels: int
+    origin: Fraction
+    """Time stamp of the picture's first frame, in seconds."""
+    begin: Fraction | None
+    """Where the track begins, in samples from the origin; None if its container does not say."""
+    frame_size: int
+    """Samples of every frame, or 0 if they differ."""
+
+
+def _open_track(source: Source) -> _Track:
     with open_source(source) as container:
-        if not container.streams.audio:
+        stream = sound_stream(container)
+        if stream is None:
             raise InputError(f"{source_name(source)} has no sound.")
-        stream = container.streams.audio[0]
         pictures = container.streams.video
         origin = Fraction(0)
         if pictures and pictures[0].start_time is not None:
             origin = pictures[0].start_time * Fraction(pictures[0].time_base or 1)
         rate = stream.codec_context.sample_rate
-        begin = start - 2 * _PREROLL_SECONDS
-        if begin > 0:
-            container.seek(int((begin + origin) * av.time_base), backward=True)
-        parts = _decode(container, stream, source, origin, end)
-        if begin > 0 and (not parts or parts[0][0] > begin * rate):
-            container.seek(0, backward=True)
-            parts = _decode(container, stream, source, origin, end)
-        channels = min(2, stream.codec_context.channels)
-    if not parts:
-        return np.zeros((max(1, channels), 0), np.float32), 0, rate
-    first = parts[0][0]
-    last = max(position + block.shape[1] for position, block in parts)
-    samples_CT = np.zeros((parts[0][1].shape[0], last - first), np.float32)
-    for position, block in parts:
-        samples_CT[:, max(0, position - first) : position - first + block.shape[1]] = block[
-            :, max(0, first - position) :
-        ]
-    return samples_CT, first, rate
+        if rate > _MAX_RATE:
+            raise InputError(f"{source_name(source)} says {rate} samples per second; at most {_MAX_RATE} are read.")
+        begin = None
+        if stream.start_time is not None:
+            begin = (stream.start_time * Fraction(stream.time_base or 1) - origin) * rate
+        return _Track(
+            rate=rate,
+            num_channels=max(1, min(2, stream.codec_context.channels)),
+            origin=origin,
+            begin=begin,
+            frame_size=stream.codec_context.frame_size or 0,
+        )
+
+
+def _read_block(
+    source: Source, track: _Track, number: int, rate: int, mono: bool
+) -> tuple[NDArray[np.float32], int | None]:
+    """Return the samples of one block of the time line, and where the track ends, in native samples, if it was met.
+
+    What codecs and resamplers give depends on where they began, so every sample is always taken from its own block,
+    read by a decoder of its own that began at the same place: then parts fit together to the sample.
+    """
+    seconds = number * _BLOCK_SECONDS
+    parts, is_over = _decode(source, track, max(0, seconds - 2 * _MARGIN_SECONDS), seconds + _BLOCK_SECONDS)
+    if seconds and (not parts or parts[0][0] > (seconds - _MARGIN_SECONDS) * track.rate):
+        parts, is_over = _decode(source, track, 0, seconds + _BLOCK_SECONDS)  # a container that seeks to later places
+    begin = (seconds - _MARGIN_SECONDS) * track.rate
+    window_CT = np.zeros((track.num_channels, (_BLOCK_SECONDS + 2 * _MARGIN_SECONDS) * track.rate), np.float32)
+    for position, block_CT in parts:
+        kept_CT = block_CT[:, max(0, begin - position) :]
+        start = max(0, position - begin)
+        kept_CT = kept_CT[:, : max(0, window_CT.shape[1] - start)]
+        window_CT[:, start : start + kept_CT.shape[1]] = kept_CT
+    if mono:
+        window_CT = window_CT.mean(axis=0, keepdims=True)
+    resampled_CT = _resample(window_CT, track.rate, rate)
+    size = _BLOCK_SECONDS * rate
+    block_CT = resampled_CT[:, _MARGIN_SECONDS * rate :][:, :size]
+    block_CT = np.pad(block_CT, ((0, 0), (0, size - block_CT.shape[1])))
+    last = max((position + part_CT.shape[1] for position, part_CT in parts), default=0)
+    return block_CT, (last if is_over else None)
 
 
 def _decode(
-    container: av.container.InputContainer,
-    stream: av.AudioStream,
-    source: Source,
-    origin: Fraction,
-    end: Fraction | None,
-) -> list[tuple[int, NDArray[np.float32]]]:
-    """Return (position in samples, block (C, T)) for the decoded frames, in order, as float with at most 2 channels."""
-    rate = stream.codec_context.sample_rate
-    layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-    resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+    source: Source, track: _Track, start_seconds: int, end_seconds: int
+) -> tuple[list[tuple[int, NDArray[np.float32]]], bool]:
+    """Return (position in samples, block (C, T)) for the frames about a range, and whether the track ended there."""
+    rate = track.rate
+    layout = "mono" if track.num_channels == 1 else "stereo"
+    resampler, plain = av.AudioResampler(format="fltp", layout=layout, rate=rate), ("fltp", track.num_channels, rate)
     parts: list[tuple[int, NDArray[np.float32]]] = []
     try:
-        for frame in container.decode(stream):
-            if frame.pts is None:
-                continue
-            position = round((frame.pts * Fraction(frame.time_base or 1) - origin) * rate)
-            if end is not None and position > (end + 2 * _PREROLL_SECONDS) * rate:
-                break
-            # Time stamps in coarse ticks jitter by a few samples; what follows on is joined without a seam.
-            if parts and abs(position - (parts[-1][0] + parts[-1][1].shape[1])) <= rate // 500:
-                position = parts[-1][0] + parts[-1][1].shape[1]
-            blocks = [block.to_ndarray() for block in resampler.resample(frame)]
-            if blocks:
-                parts.append((position, np.concatenate(blocks, axis=1)))
+        with open_source(source) as container:
+            stream = sound_stream(container)
+            if start_seconds:
+                container.seek(int((start_seconds + track.origin) * av.time_base), backward=True)
+            for frame in container.decode(stream):
+                if frame.pts is None:
+                    continue
+                tick = Fraction(frame.time_base or 1)
+                position = _on_grid((frame.pts * tick - track.origin) * rate, tick * rate, track)
+                if position > (end_seconds + _MARGIN_SECONDS) * rate:
+                    return parts, False
+                # Time stamps in coarse ticks jitter by a few samples; what follows on is joined without a seam.
+                if parts and abs(position - (parts[-1][0] + parts[-1][1].shape[1])) <= rate // 500:
+                    position = parts[-1][0] + parts[-1][1].shape[1]
+                if (frame.format.name, frame.layout.nb_channels, frame.sample_rate) == plain:
+                    blocks = [frame.to_ndarray()]
+                else:
+                    blocks = [block.to_ndarray() for block in resampler.resample(frame)]
+                if blocks:
+                    parts.append((position, np.concatenate(blocks, axis=1)))
     except av.error.FFmpegError as error:
         if not parts:
             raise InputError(f"The sound of {source_name(source)} cannot be decoded: {error.strerror}.") from error
-    return parts
+    return parts, True
+
+
+def _on_grid(position: Fraction, samples_per_tick: Fraction, track: _Track) -> int:
+    """Return the sample at which a frame begins; a time stamp too coarse to tell is read on the grid of frames."""
+    if samples_per_tick > 1 and track.frame_size and track.begin is not None:
+        snapped = track.begin + round((position - track.begin) / track.frame_size) * track.frame_size
+        if abs(snapped - position) <= samples_per_tick:
+            return round(snapped)
+    return round(position)
 
 
 def _resample(samples_CT: NDArray[np.float32], native: int, rate: int) -> NDArray[np.float32]:
