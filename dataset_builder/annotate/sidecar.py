@@ -6,18 +6,17 @@ whole: the right format, the film's own size and number of frames, and stories t
 
 import bisect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from animeshooter_hf.dataset_builder.script.film_script import FilmScript, ScriptProblem, validate_story
-from animeshooter_hf.dataset_builder.segments import Segment
 from animeshooter_hf.dataset_builder.sources.folder import FilmSource
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.masks import RleMask
 from animeshooter_hf.records import Story, make_story_id
 
-__all__ = ["SCRIPT_FORMAT", "SidecarAnnotator", "SidecarMasks", "script_path"]
+__all__ = ["SCRIPT_FORMAT", "SidecarMasks", "check_script", "read_script", "script_path"]
 
 SCRIPT_FORMAT = "animeshooter-film-script"
 """What a script says of itself."""
@@ -48,42 +47,43 @@ class SidecarMasks:
         return RleMask(int(rle["size"][0]), int(rle["size"][1]), rle["counts"])
 
 
-class SidecarAnnotator:
-    """Takes a film's stories from the script beside it."""
+def check_script(film: FilmSource) -> FilmScript:
+    """Return all that a film's script tells, checked as a whole.
 
-    def annotate(self, film: FilmSource, segments: Sequence[Segment]) -> FilmScript:
-        """Return the script's stories; the script knows its own segments, so those found are not needed.
-
-        Raises:
-            InputError: If there is no script, or it is not of this film.
-        """
-        del segments  # the truth is in the script; an annotator that has to look needs them
-        path = script_path(film.path)
-        data = _read(path)
-        size = (data.get("width"), data.get("height"), data.get("num_frames"))
-        if size != (film.info.width, film.info.height, film.info.num_frames):
-            raise InputError(
-                f"{path} tells of {size[2]} frames of {size[0]}x{size[1]}, "
-                f"but the film has {film.info.num_frames} of {film.info.width}x{film.info.height}."
-            )
-        stories, problems = _stories(data, film, path)
-        try:
-            masks = SidecarMasks(data.get("masks") or {})
-            boundaries = tuple(_boundary(entry) for entry in data.get("boundaries") or ())
-            music, speech = (tuple((float(a), float(b)) for a, b in data.get(key) or ()) for key in ("music", "speech"))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path} is damaged: masks, boundaries, music or speech cannot be read.") from error
-        return FilmScript(
-            stories=tuple(stories),
-            masks=masks,
-            true_boundaries=boundaries,
-            music=music,
-            speech=speech,
-            problems=tuple(problems),
+    Raises:
+        InputError: If there is no script, it is not of this film, or a part of it cannot be read.
+    """
+    path = script_path(film.path)
+    data = read_script(path)
+    size = (data.get("width"), data.get("height"), data.get("num_frames"))
+    if size != (film.info.width, film.info.height, film.info.num_frames):
+        raise InputError(
+            f"{path} tells of {size[2]} frames of {size[0]}x{size[1]}, "
+            f"but the film has {film.info.num_frames} of {film.info.width}x{film.info.height}."
         )
+    stories, problems = _stories(data, film, path)
+    try:
+        masks = SidecarMasks(data.get("masks") or {})
+        boundaries = tuple(_boundary(entry) for entry in data.get("boundaries") or ())
+        music, speech = (tuple((float(a), float(b)) for a, b in data.get(key) or ()) for key in ("music", "speech"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: masks, boundaries, music or speech cannot be read.") from error
+    return FilmScript(
+        stories=tuple(stories),
+        masks=masks,
+        true_boundaries=boundaries,
+        music=music,
+        speech=speech,
+        problems=tuple(problems),
+    )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_script(path: Path) -> dict[str, Any]:
+    """Return a film's script as it stands in the file.
+
+    Raises:
+        InputError: If there is none, or it is no script of a known version.
+    """
     if not path.is_file():
         raise InputError(f"There is no script {path.name} beside the film {path.parent}.")
     try:

@@ -1,15 +1,12 @@
-"""What an annotator returns for a film, and the rules that it must keep."""
+"""What a film's own script tells, and the rules that every story must keep."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from animeshooter_hf.dataset_builder.segments import Segment
-from animeshooter_hf.dataset_builder.sources.folder import FilmSource
 from animeshooter_hf.masks import RleMask
 from animeshooter_hf.records import Story
 
-__all__ = ["Annotator", "FilmScript", "ScriptProblem", "TrueMasks", "validate_story"]
+__all__ = ["FilmScript", "ScriptProblem", "TrueMasks", "validate_story"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +32,16 @@ class TrueMasks(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilmScript:
-    """What an annotator knows of a film."""
+    """What a film's script tells."""
 
     stories: tuple[Story, ...]
     """One per segment, in order."""
 
     masks: TrueMasks | None = None
-    """Exact masks, if the annotator has them."""
+    """Exact masks, if the script has them."""
 
     true_boundaries: tuple[tuple[int, int, str], ...] | None = None
-    """(first, last, kind) of the true boundaries, if the annotator has them."""
+    """(first, last, kind) of the true boundaries, if the script has them."""
 
     music: tuple[tuple[float, float], ...] = ()
     """Stretches of background music, in seconds of the film."""
@@ -54,13 +51,6 @@ class FilmScript:
 
     problems: tuple[ScriptProblem, ...] = field(default_factory=tuple)
     """What did not hold; a story with problems is not among `stories`."""
-
-
-class Annotator(Protocol):
-    """Anything that writes the stories of a film."""
-
-    def annotate(self, film: FilmSource, segments: Sequence[Segment]) -> FilmScript:
-        """Return the stories of a film; those that do not hold are left out and reported."""
 
 
 def validate_story(story: Story, num_frames: int) -> list[ScriptProblem]:
