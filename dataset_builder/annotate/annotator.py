@@ -121,6 +121,7 @@ class Annotator(Protocol):
         """Answer with JSON: a yes or no for each criterion (see `references/verify.py`)."""
 
     def describe_audio(self, request: AudioRequest) -> Answer:
-        """Answer with JSON: `{"kind": "effect"|"speech"|"music"|"silence", "type", "sound_description",
-        "visual_context"}` (see `audio/describe.py`).
+        """Answer with JSON (see `audio/describe.py`).
+
+        `{"kind": "effect"|"speech"|"music"|"silence", "type", "sound_description", "visual_context"}`.
         """

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-__all__ = ["Answer", "Clip", "Model", "Outcome", "Part", "Picture", "Question", "Sound", "Text", "Usage"]
+__all__ = [
+    "Answer", "Clip", "Model", "Outcome", "Part", "Picture", "Question", "Sound", "Text", "Usage", "cache_key",
+]  # fmt: skip
 
 Outcome = Literal["ok", "truncated", "blocked", "invalid", "error", "skipped"]
 """`ok` a whole answer; `truncated` cut off at the token limit; `blocked` refused by a filter; `invalid` no answer that
@@ -126,6 +128,9 @@ class Answer:
     from_cache: bool = False
     """Whether nothing was sent."""
 
+    lost_calls: int = 0
+    """Attempts whose answer never came whole (timeout, broken connection): perhaps billed, in no count of tokens."""
+
 
 class Model(Protocol):
     """Anything that answers questions."""
@@ -138,6 +143,12 @@ class Model(Protocol):
 
     def ask(self, question: Question) -> Answer:
         """Return the answer; only a defect of ours raises, everything else is an outcome. Safe to call from threads."""
+
+
+def cache_key(question: Question, settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a question and of the settings it is asked with (a model's `settings_key()`)."""
+    canonical = json.dumps([question.fingerprint(), settings], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _media(part: Picture | Sound | Clip) -> bytes:
