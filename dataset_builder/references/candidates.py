@@ -1,17 +1,24 @@
 """Choose reference frames of a story: one per second from the shots in which a character appears.
 
+`candidate_frames` says where to look. `choose_references` judges masks that are already there; `find.py` is the whole
+way with a segmenter and a verifier.
+
 Each candidate is judged by the paper's rules, and each reject is kept with its reason and its numbers, so that other
 thresholds can be tried without segmenting again. A mask that is known to be exact (from a film's script) is judged by
 its cleaned form but kept as it is; one from a model is kept in its cleaned form.
 """
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from animeshooter_hf.clock import frame_at
 from animeshooter_hf.dataset_builder.references.rules import MaskRules, clean_mask
+from animeshooter_hf.dataset_builder.references.verdicts import (
+    ReferenceSettings,
+    ReferenceVerdict,
+    count_reasons,
+    take_evenly,
+)
 from animeshooter_hf.dataset_builder.script.film_script import TrueMasks
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.masks import RleMask
@@ -20,58 +27,68 @@ from animeshooter_hf.records import ReferenceMask, Story
 __all__ = ["ReferenceSettings", "ReferenceVerdict", "candidate_frames", "choose_references", "count_reasons"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReferenceSettings:
-    """How references are chosen."""
+def candidate_frames(
+    story: Story,
+    character_id: str,
+    settings: ReferenceSettings,
+    sampled: Sequence[int] | None = None,
+    *,
+    avoid: Sequence[tuple[int, int]] = (),
+) -> Iterator[int]:
+    """Yield the frames to look for a character in: inside its shots, never on the next shot's first frame.
 
-    frames_per_second: float = 1.0
-    """Candidates per second of a shot. Paper: 1."""
+    Args:
+        story: With frames.
+        character_id: Whom to look for.
+        settings: How many per second.
+        sampled: Frames of which pictures are at hand; of a shot's, as many as the rate allows are taken, and its middle
+            frame where there is none. None takes frames at the rate, wherever they lie.
+        avoid: Half-open ranges of frames that a transition touches; a shot that lies in them whole gives none.
 
-    max_per_character: int = 12
-    """References kept per character and story, evenly over its candidates. Our choice: the release has 5 to 29."""
-
-    def __post_init__(self) -> None:
-        if self.frames_per_second <= 0 or self.max_per_character < 1:
-            raise ValueError(f"frames_per_second and max_per_character must be positive, got {self}.")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReferenceVerdict:
-    """What was decided about one candidate."""
-
-    story_id: str
-    """Story."""
-
-    character_id: str
-    """Character."""
-
-    frame_index: int
-    """Frame of the video."""
-
-    reason: str | None
-    """Why it was rejected, or None if it was kept."""
-
-    num_contours: int = 0
-    """Contours of the cleaned mask."""
-
-    num_components: int = 0
-    """Components of the cleaned mask."""
-
-    area: float = 0.0
-    """Share of the image that the largest component covers."""
-
-
-def candidate_frames(story: Story, character_id: str, settings: ReferenceSettings) -> Iterator[int]:
-    """Yield the frames to look for a character in: inside its shots, never on the next shot's first frame."""
+    Raises:
+        InputError: If the story has no frame rate.
+    """
     if story.frame_rate is None:
         raise InputError(f"Story {story.story_id} has no frame rate, so no frames can be chosen.")
-    step = 1 / Fraction(settings.frames_per_second)
     for shot in story.shots:
-        if character_id in shot.characters and shot.start_frame is not None and shot.end_frame is not None:
-            count = 0
-            while (frame := shot.start_frame + frame_at(count * step + step / 2, story.frame_rate)) < shot.end_frame:
-                yield frame
-                count += 1
+        if character_id not in shot.characters or shot.start_frame is None or shot.end_frame is None:
+            continue
+        start, end = shot.start_frame, shot.end_frame
+        if sampled is None:
+            yield from _clear_of(_at_rate(start, end, story.frame_rate, settings), avoid)
+            continue
+        inside = _clear_of(sorted({frame for frame in sampled if start <= frame < end}), avoid)
+        thinned = _thin(inside, story.frame_rate, settings)
+        middle = _clear_of(_from_the_middle(start, end), avoid)
+        yield from thinned or middle[:1]
+
+
+def _at_rate(start: int, end: int, rate: Fraction, settings: ReferenceSettings) -> list[int]:
+    step = 1 / Fraction(settings.frames_per_second)
+    frames: list[int] = []
+    while (frame := start + frame_at(len(frames) * step + step / 2, rate)) < end:
+        frames.append(frame)
+    return frames
+
+
+def _thin(frames: Sequence[int], rate: Fraction, settings: ReferenceSettings) -> list[int]:
+    """Return the frames without those that follow another one sooner than three quarters of the asked step."""
+    least = Fraction(3, 4) / Fraction(settings.frames_per_second) * rate
+    kept: list[int] = []
+    for frame in frames:
+        if not kept or frame - kept[-1] >= least:
+            kept.append(frame)
+    return kept
+
+
+def _from_the_middle(start: int, end: int) -> list[int]:
+    """Return the frames of a shot, the nearest to its middle first."""
+    middle = (start + end) // 2
+    return sorted(range(start, end), key=lambda frame: (abs(frame - middle), frame))
+
+
+def _clear_of(frames: Sequence[int], avoid: Sequence[tuple[int, int]]) -> list[int]:
+    return [frame for frame in frames if not any(low <= frame < high for low, high in avoid)]
 
 
 def choose_references(
@@ -101,14 +118,8 @@ def choose_references(
             verdicts.append(verdict)
             if mask is not None:
                 good.append(ReferenceMask(character_id=character.id, frame_index=frame, mask=mask))
-        step = max(1.0, len(good) / settings.max_per_character)
-        kept += [good[int(number * step)] for number in range(min(len(good), settings.max_per_character))]
+        kept += take_evenly(good, settings.max_per_character)
     return sorted(kept, key=lambda one: (one.frame_index, one.character_id)), verdicts
-
-
-def count_reasons(verdicts: list[ReferenceVerdict]) -> dict[str, int]:
-    """Return reason -> how many candidates, "kept" among them."""
-    return dict(sorted(Counter(verdict.reason or "kept" for verdict in verdicts).items()))
 
 
 def _judge(
@@ -119,6 +130,7 @@ def _judge(
         return None, ReferenceVerdict(
             story_id=story_id, character_id=character_id, frame_index=frame, reason="not_seen"
         )
+    rules = rules or MaskRules()
     cleaned = clean_mask(mask.to_array(), rules)
     verdict = ReferenceVerdict(
         story_id=story_id,
@@ -127,7 +139,9 @@ def _judge(
         reason=cleaned.reason,
         num_contours=cleaned.num_contours,
         num_components=cleaned.num_components,
-        area=round(cleaned.area, 5),
+        area=cleaned.area,
+        kernel=rules.kernel,
+        is_exact=exact,
     )
     if cleaned.reason:
         return None, verdict

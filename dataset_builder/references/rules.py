@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CleanedMask", "MaskRules", "clean_mask"]
+__all__ = ["CleanedMask", "MaskRules", "clean_mask", "rule_reason"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,17 +69,28 @@ def clean_mask(mask: NDArray[np.bool_], rules: MaskRules | None = None) -> Clean
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel)
     cleaned = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, kernel)
     contours, _ = cv2.findContours(cleaned, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(cleaned, connectivity=8)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])) if count > 1 else 0
-    kept = labels == largest if count > 1 else np.zeros_like(mask)
+    left, top, width, height = cv2.boundingRect(cleaned)
+    part = np.s_[top : top + height, left : left + width]  # labelling is the dear step, so it sees no empty margin
+    count, kept = 1, np.zeros(mask.shape, bool)
+    if width:
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(cleaned[part], connectivity=8)
+        kept[part] = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     area = float(kept.mean())
-    reason = None
-    if len(contours) > rules.max_contours:
-        reason = "too_many_contours"
-    elif count - 1 > rules.max_components:
-        reason = "too_many_components"
-    elif area < rules.min_area:
-        reason = "too_small"
-    elif area > rules.max_area:
-        reason = "too_large"
-    return CleanedMask(mask=kept, reason=reason, num_contours=len(contours), num_components=count - 1, area=area)
+    return CleanedMask(
+        mask=kept,
+        reason=rule_reason(len(contours), count - 1, area, rules),
+        num_contours=len(contours),
+        num_components=count - 1,
+        area=area,
+    )
+
+
+def rule_reason(num_contours: int, num_components: int, area: float, rules: MaskRules) -> str | None:
+    """Return which rule rejects a cleaned mask of these numbers, the first one in the paper's order, or None."""
+    if num_contours > rules.max_contours:
+        return "too_many_contours"
+    if num_components > rules.max_components:
+        return "too_many_components"
+    if area < rules.min_area:
+        return "too_small"
+    return "too_large" if area > rules.max_area else None
