@@ -19,6 +19,7 @@ from PIL import Image
 
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.records import Shot, Story
+from animeshooter_hf.takedown import TAKEDOWN_FILE, TakedownList
 from animeshooter_hf.video import iter_frames, probe, read_audio, read_frames
 
 __all__ = ["MEDIA", "ReferenceImage", "StoryItem", "StoryView", "load_stories"]
@@ -50,7 +51,11 @@ class ReferenceImage:
 
 
 def load_stories(
-    path_or_repo: str | Path, split: str = "train", *, media: Sequence[str] = ("video", "references", "audio")
+    path_or_repo: str | Path,
+    split: str = "train",
+    *,
+    media: Sequence[str] = ("video", "references", "audio"),
+    takedown: TakedownList | str | Path | None = None,
 ) -> "StoryView":
     """Return the stories of a dataset folder, or of a dataset repository on the Hub, in order of their IDs.
 
@@ -58,9 +63,12 @@ def load_stories(
         path_or_repo: A folder, or an ID such as "ORG/NAME", which is downloaded to the Hub's cache first.
         split: Split to open.
         media: What will be looked at beside the text: any of `MEDIA`. A config that is not there gives nothing.
+        takedown: A takedown list, or its file. Its stories are left out, as are those of the dataset's own
+            `takedown.txt`.
 
     Raises:
-        InputError: If there is no such folder or split, or it is no dataset of this layout.
+        InputError: If there is no such folder or split, it is no dataset of this layout, or a takedown list cannot be
+            read or understood.
         ValueError: If `media` holds an unknown name.
     """
     for name in media:
@@ -78,7 +86,11 @@ def load_stories(
     if stories is None:
         found = sorted({path.name.split("-")[0] for path in (root / "stories").glob("*.parquet")})
         raise InputError(f"{root} has no split {split!r}. Its splits: {', '.join(found) or 'none'}.")
+    unwanted = TakedownList.read_beside(root)
+    if takedown is not None:
+        unwanted = unwanted.merge(takedown if isinstance(takedown, TakedownList) else TakedownList.read(takedown))
     rows = [row for group in range(len(stories.groups)) for row in stories.read(group).to_pylist()]
+    rows = [row for row in rows if not unwanted.hits_row(row)]
     return StoryView([StoryItem(Story.from_dataset_row(row), tables) for row in rows])
 
 
@@ -160,17 +172,44 @@ class StoryItem:
         return read_frames(self.clip(shot_index), indices)
 
     def has_audio(self, shot_index: int) -> bool:
-        """Return whether the `audio` config holds the shot."""
-        table = self._tables.get("audio")
-        return table is not None and self.story.shots[shot_index].shot_id in table.rows_of(self.story.story_id)
+        """Return whether the `audio` config holds the sound of a shot, as a row of its own or within a longer one."""
+        return self._audio_row(shot_index) is not None
 
     def audio(self, shot_index: int) -> tuple[NDArray[np.float32], int]:
         """Return the sound of a shot, shape (channels, samples), and its rate.
 
+        The rows of `audio` are cut where picture and sound change together, so a shot may be a part of one.
+
         Raises:
             InputError: If the dataset holds no sound of it.
         """
-        return read_audio(self._media("audio", shot_index, "audio"))
+        row = self._audio_row(shot_index)
+        shot = self.story.shots[shot_index]
+        if row is None:
+            raise InputError(f"The dataset holds no audio of shot {shot.shot_id}.")
+        table = self._tables["audio"]
+        group, number = row["place"]
+        samples_CT, rate = read_audio(bytes(table.read(group, "audio")["audio"][number]["bytes"].as_py()))  # type: ignore[union-attr]
+        if row["shot_id"] == shot.shot_id or shot.start_seconds is None or shot.end_seconds is None:
+            return samples_CT, rate
+        start, end = (round((at - row["start_time"]) * rate) for at in (shot.start_seconds, shot.end_seconds))
+        return samples_CT[:, max(0, start) : end], rate
+
+    def audio_shots(self) -> list[dict[str, Any]]:
+        """Return the rows of `audio` of the story, in order, without their clips and samples."""
+        table = self._tables.get("audio")
+        return [] if table is None else table.spans_of(self.story.story_id)
+
+    def _audio_row(self, shot_index: int) -> dict[str, Any] | None:
+        shot = self.story.shots[shot_index]
+        for row in self.audio_shots():
+            if row["shot_id"] == shot.shot_id:
+                return row
+            if None not in (shot.start_frame, shot.end_frame, row["start_frame"], row["end_frame"]) and (
+                row["start_frame"] <= shot.start_frame and shot.end_frame <= row["end_frame"]
+            ):
+                return row
+        return None
 
     def references(self, character_id: str | None = None) -> list[ReferenceImage]:
         """Return the references of a character, or of all, in order of character and frame."""
@@ -198,6 +237,7 @@ class _Shards:
         self.groups = [(file, group) for file in self._files for group in range(file.metadata.num_row_groups)]
         self._kept: OrderedDict[tuple[int, str | None], Any] = OrderedDict()
         self._index: dict[str, dict[str, tuple[int, int]]] | None = None
+        self._spans: dict[str, list[dict[str, Any]]] = {}
 
     @classmethod
     def find(cls, root: Path, config: str, split: str) -> "_Shards | None":
@@ -227,6 +267,19 @@ class _Shards:
                     self._index.setdefault(values["story_id"], {})[name] = (number, row)
         return self._index.get(story_id, {})
 
+    def spans_of(self, story_id: str) -> list[dict[str, Any]]:
+        """Return the rows of a story without media, each with its place in the files, in order of time."""
+        if story_id not in self._spans:
+            rows = []
+            for group, number in self.rows_of(story_id).values():
+                columns = [
+                    name for name in self.groups[group][0].schema_arrow.names if name not in ("video", "audio", "image")
+                ]
+                table = self.groups[group][0].read_row_group(self.groups[group][1], columns=columns)
+                rows.append({**table.slice(number, 1).to_pylist()[0], "place": (group, number)})
+            self._spans[story_id] = sorted(rows, key=lambda row: (row["start_frame"] is None, row["start_frame"]))
+        return self._spans[story_id]
+
     def story_rows(self, story_id: str) -> list[dict[str, Any]]:
         """Return the whole rows of a story."""
         places = list(self.rows_of(story_id).values())
@@ -251,7 +304,7 @@ def _download(repo_id: str, split: str, media: Sequence[str]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     configs = ["stories", *(MEDIA[kind] for kind in media)]
-    patterns = [f"{config}/{split}-*.parquet" for config in configs]
+    patterns = [TAKEDOWN_FILE, *(f"{config}/{split}-*.parquet" for config in configs)]
     try:
         return Path(snapshot_download(repo_id, repo_type="dataset", allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:

@@ -20,6 +20,7 @@ from animeshooter_hf.dataset_builder.package import SPLITS, SplitSettings, is_da
 from animeshooter_hf.dataset_builder.release.problems import ProblemLog
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.features import CONFIGS
+from animeshooter_hf.takedown import TakedownList
 
 __all__ = ["AnimeShooterBuilder"]
 
@@ -30,7 +31,8 @@ class AnimeShooterBuilder(datasets.GeneratorBasedBuilder):
     """Builds the four configs from `data_dir`.
 
     `data_dir` is a dataset folder (as `animeshooter build`, `ingest` and `publish` write it), which has every config it
-    holds, or the public release (a JSON file, a folder of them, or the zip), which has `stories`.
+    holds, or the public release (a JSON file, a folder of them, or the zip), which has `stories`. Stories of its
+    `takedown.txt`, and those of the list `takedown`, are left out.
 
     Example:
         builder = AnimeShooterBuilder(config_name="stories", data_dir="dataset_anime_shooter.zip")
@@ -42,16 +44,30 @@ class AnimeShooterBuilder(datasets.GeneratorBasedBuilder):
     BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [datasets.BuilderConfig(name=name) for name in CONFIGS]
     DEFAULT_CONFIG_NAME = "stories"
 
-    def __init__(self, *args: Any, data_dir: str | Path | None = None, hash: str | None = None, **kwargs: Any) -> None:  # noqa: A002
+    def __init__(
+        self,
+        *args: Any,
+        data_dir: str | Path | None = None,
+        hash: str | None = None,  # noqa: A002
+        takedown: TakedownList | str | Path | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Take what `datasets.DatasetBuilder` takes; `data_dir` must be there.
 
         Raises:
-            InputError: If `data_dir` is missing, or is neither a dataset folder nor a release.
+            InputError: If `data_dir` is missing, is neither a dataset folder nor a release, or a takedown list cannot
+                be read or understood.
         """
         if data_dir is None or not Path(data_dir).exists():
             raise InputError(f"data_dir must be a release or a dataset folder, got {data_dir}.")
         self._source = Path(data_dir)
+        self._takedown = TakedownList.read_beside(self._source if self._source.is_dir() else self._source.parent)
+        if takedown is not None:
+            given = takedown if isinstance(takedown, TakedownList) else TakedownList.read(takedown)
+            self._takedown = self._takedown.merge(given)
         key = hash or _fingerprint(self._source)
+        if self._takedown:
+            key = hashlib.sha256(f"{key} {self._takedown.fingerprint()}".encode()).hexdigest()
         super().__init__(*args, data_dir=str(data_dir), hash=key, **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:
@@ -82,7 +98,8 @@ class AnimeShooterBuilder(datasets.GeneratorBasedBuilder):
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         if files is not None:
             batches = (batch for path in files for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE))
-            yield from enumerate(row for batch in batches for row in batch.to_pylist())
+            rows = (row for batch in batches for row in batch.to_pylist())
+            yield from enumerate(row for row in rows if not self._takedown.hits_row(row))
             return
         wanted = set(videos or ())
         yield from enumerate(story for story in self._read_release() if story["video_id"] in wanted)
@@ -93,7 +110,8 @@ class AnimeShooterBuilder(datasets.GeneratorBasedBuilder):
 
         log = ProblemLog()
         for _, story in read_release_files(iter_release_files(self._source, log), log):
-            yield story.to_json()
+            if not self._takedown.hits_story(story.story_id, story.video_id):
+                yield story.to_json()
 
 
 class _StoredAudio(datasets.Audio):
