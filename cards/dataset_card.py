@@ -5,47 +5,31 @@ Source of the comparison: AnimeShooter, arXiv 2506.03126, Table 1.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
 import yaml
 from datasets import Features
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from animeshooter_hf.clock import seconds_at
-from animeshooter_hf.records import Shot, Story
+from animeshooter_hf.records import Story
+from animeshooter_hf.statistics import DISTRIBUTIONS, PAPER_TABLE_1, StoryCounter, StoryStatistics
 
 __all__ = ["PAPER_TABLE_1", "CardFacts", "ConfigFacts", "DatasetStatistics", "render_dataset_card"]
 
-PAPER_TABLE_1: Mapping[str, float] = {
-    "videos": 29_000,
-    "stories": 148_000,
-    "shots": 2_200_000,
-    "stories_per_video": 5.07,
-    "shots_per_story": 14.82,
-    "story_seconds": 56.72,
-    "shot_seconds": 3.85,
-    "storyline_words": 33.55,
-    "characters_per_story": 2.26,
-    "scenes_per_story": 2.20,
-    "narrative_words": 10.62,
-    "descriptive_words": 30.8,
-}
-"""The paper's Table 1, as far as we count the same."""
-
-_LABELS = {
-    "videos": "videos",
-    "stories": "stories",
-    "shots": "shots",
-    "stories_per_video": "stories per video",
-    "shots_per_story": "shots per story",
-    "story_seconds": "seconds per story",
-    "shot_seconds": "seconds per shot",
-    "storyline_words": "words per storyline",
-    "characters_per_story": "characters per story",
-    "scenes_per_story": "scenes per story",
-    "narrative_words": "words per narrative caption",
-    "descriptive_words": "words per descriptive caption",
-}
+_LABELS = {"videos": "videos", "stories": "stories", "shots": "shots", **DISTRIBUTIONS}
+_ROWS = (
+    "videos",
+    "stories",
+    "shots",
+    "stories_per_video",
+    "shots_per_story",
+    "story_seconds",
+    "shot_seconds",
+    "storyline_words",
+    "characters_per_story",
+    "scenes_per_story",
+    "narrative_words",
+    "descriptive_words",
+)
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
@@ -108,26 +92,12 @@ class DatasetStatistics:
     @classmethod
     def from_stories(cls, stories: Iterable[Story]) -> "DatasetStatistics":
         """Return the statistics of stories."""
-        told = list(stories)
-        shots = [shot for story in told for shot in story.shots]
-        lengths = [_shot_seconds(shot, story) for story in told for shot in story.shots]
-        videos = len({story.video_id for story in told})
-        return cls(
-            values={
-                "videos": videos,
-                "stories": len(told),
-                "shots": len(shots),
-                "stories_per_video": len(told) / videos if videos else None,
-                "shots_per_story": _mean(len(story.shots) for story in told),
-                "story_seconds": _mean(story.duration_seconds for story in told),
-                "shot_seconds": _mean(lengths),
-                "storyline_words": _mean(_words(story.storyline) for story in told),
-                "characters_per_story": _mean(len(story.characters) for story in told),
-                "scenes_per_story": _mean(len(story.scenes) for story in told),
-                "narrative_words": _mean(_words(shot.narrative_caption) for shot in shots),
-                "descriptive_words": _mean(_words(shot.descriptive_caption) for shot in shots),
-            }
-        )
+        return cls.from_counts(StoryCounter.count(stories))
+
+    @classmethod
+    def from_counts(cls, counted: StoryStatistics) -> "DatasetStatistics":
+        """Return what a card shows of statistics that were counted already."""
+        return cls(values={name: counted.value(name) for name in _ROWS})
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (label, here, in the paper), as texts."""
@@ -197,23 +167,6 @@ def _head(facts: CardFacts, configs: Sequence[ConfigFacts], statistics: DatasetS
             for config in configs
         ],
     }
-
-
-def _shot_seconds(shot: Shot, story: Story) -> float | None:
-    if shot.start_seconds is not None and shot.end_seconds is not None:
-        return shot.end_seconds - shot.start_seconds
-    if shot.num_frames is not None and story.frame_rate is not None:
-        return seconds_at(shot.num_frames, story.frame_rate)
-    return None
-
-
-def _words(text: str | None) -> int | None:
-    return len(text.split()) if text else None
-
-
-def _mean(values: Iterable[float | int | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
 
 
 def _show(value: float | None) -> str:
