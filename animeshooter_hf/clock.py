@@ -11,7 +11,7 @@ from fractions import Fraction
 __all__ = ["exact_frame_rate", "frame_at", "parse_clock", "parse_clock_range", "seconds_at"]
 
 _CLOCK = re.compile(r"^\s*(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:\.\d{1,6})?)\s*$")
-_PLAIN_SECONDS = re.compile(r"^\s*\d{1,6}(?:\.\d{1,6})?\s*s?\s*$")
+_PLAIN_SECONDS = re.compile(r"^\s*(\d{1,6}(?:\.\d{1,6})?)\s*s?\s*$")
 _RANGE = re.compile(r"^\s*([0-9:.]+)\s*(?:-|–|—|to|~)\s*([0-9:.]+)\s*$")
 
 
@@ -50,6 +50,8 @@ def seconds_at(frame: int, rate: Fraction) -> float:
 
 def frame_at(seconds: float | Fraction, rate: Fraction) -> int:
     """Return the frame that begins nearest to a time; a tie goes to the later frame."""
+    if isinstance(seconds, float) and seconds.is_integer():  # the same, without a Fraction for each whole second
+        return (2 * int(seconds) * rate.numerator + rate.denominator) // (2 * rate.denominator)
     return math.floor(Fraction(seconds) * rate + Fraction(1, 2))
 
 
@@ -71,7 +73,7 @@ def parse_clock(text: object) -> float | None:
     if match := _CLOCK.match(text):
         hours, minutes, seconds = match.groups()
         return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
-    return float(text.strip().rstrip("s")) if _PLAIN_SECONDS.match(text) else None
+    return float(match[1]) if (match := _PLAIN_SECONDS.match(text)) else None
 
 
 def parse_clock_range(text: object) -> tuple[float, float] | None:

@@ -207,6 +207,12 @@ class Story:
     references: tuple[ReferenceMask, ...] = ()
     """Where the characters can be cut out, in order of frame."""
 
+    license: str | None = None
+    """Licence of the video, as its source states it; None where it is unknown."""
+
+    rating: str | None = None
+    """For whom the video is fit: "general", "teen" or "mature"; None where nobody has looked."""
+
     def __post_init__(self) -> None:
         _require_text("Story.video_id", self.video_id)
         _require_text("Story.story_id", self.story_id)
@@ -304,6 +310,8 @@ class Story:
             "video_id": self.video_id,
             "story_id": self.story_id,
             "url": self.url,
+            "license": self.license,
+            "rating": self.rating,
             "fps": None if self.frame_rate is None else float(self.frame_rate),
             "start_frame": self.start_frame,
             "end_frame": self.end_frame,
@@ -326,6 +334,8 @@ _STORY_KEYS = {
     "video_id": "video_id",
     "story_id": "story_id",
     "url": "url",
+    "license": "license",
+    "rating": "rating",
     "start_frame": "start_frame",
     "end_frame": "end_frame",
     "storyline": "storyline",
@@ -353,6 +363,8 @@ _TEXTS = {
     "scene",
     "storyline",
     "url",
+    "license",
+    "rating",
     "id",
     "appearance",
     "environment",
@@ -368,10 +380,23 @@ _SECONDS = {"start_seconds", "end_seconds", "clip_start_seconds", "clip_end_seco
 
 def shot_to_json(shot: Shot) -> dict[str, Any]:
     """Return a shot as it stands in the `shots` list of a story's JSON form."""
-    row: dict[str, Any] = {key: getattr(shot, field) for key, field in _SHOT_KEYS.items()}
-    row["characters"] = list(shot.characters)
-    row["audio_annotation"] = None if shot.audio is None else {key: getattr(shot.audio, key) for key in _AUDIO_KEYS}
-    return row
+    audio = shot.audio
+    return {
+        "shot_id": shot.shot_id,
+        "shot_index": shot.index,
+        "start_time": shot.start_seconds,
+        "end_time": shot.end_seconds,
+        "start_frame": shot.start_frame,
+        "end_frame": shot.end_frame,
+        "clip_start_time": shot.clip_start_seconds,
+        "clip_end_time": shot.clip_end_seconds,
+        "is_prologue_or_epilogue": shot.is_prologue_or_epilogue,
+        "characters": list(shot.characters),
+        "scene": shot.scene,
+        "narrative_caption": shot.narrative_caption,
+        "descriptive_caption": shot.descriptive_caption,
+        "audio_annotation": None if audio is None else {key: getattr(audio, key) for key in _AUDIO_KEYS},
+    }
 
 
 def rle_to_json(mask: RleMask | None) -> dict[str, Any] | None:

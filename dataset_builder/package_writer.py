@@ -168,12 +168,17 @@ def _column_paths(schema: pa.Schema) -> list[str]:
     return [leaves.column(number).path for number in range(len(leaves))]
 
 
-def _size(value: Any) -> int:
+def _size(row: Any) -> int:
     """Return about how many bytes a row takes."""
-    if isinstance(value, bytes | str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(_size(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return sum(_size(item) for item in value)
-    return 8
+    size, values = 0, [row]
+    for value in values:  # grows on the way: a row has thousands of values, and a call for each would take longer
+        kind = type(value)  # a row is made of plain types
+        if kind is str or kind is bytes:
+            size += len(value)
+        elif kind is dict:
+            values += value.values()
+        elif kind is list or kind is tuple:
+            values += value
+        else:
+            size += 8
+    return size

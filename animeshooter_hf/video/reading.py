@@ -6,7 +6,6 @@ containers whose seeking lands late all give the same frames, and a frame that c
 shift of all that follow.
 """
 
-import bisect
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,13 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 __all__ = ["Frame", "FrameCursor", "FrameIndex", "Source", "VideoInfo", "index_frames", "iter_frames", "probe"]
-__all__ += ["open_source", "picture_stream", "read_frames", "source_name", "to_rgb"]
+__all__ += ["open_source", "picture_stream", "read_frames", "sound_stream", "source_name", "to_rgb"]
 
 Source = str | Path | bytes
 """A video file, or the bytes of one."""
+
+MAX_FRAME_RATE = 1000
+"""Frames per second; time stamps that say more are damaged. The same limit as `clock.exact_frame_rate`."""
 
 _FALLBACK_TIME_BASE = Fraction(1, 1000)
 
@@ -86,16 +88,24 @@ class FrameIndex:
             return float((int(self.pts[-1]) - int(self.pts[0]) + self._last_duration()) * self.time_base)
         return float((int(self.pts[frame]) - int(self.pts[0])) * self.time_base)
 
+    def seconds_between(self, first: int, frame: int) -> float:
+        """Return the time from one frame to a later one (or to the end), exact but for one rounding."""
+        end = int(self.pts[-1]) + self._last_duration()
+        ticks = [end if one >= len(self.pts) else int(self.pts[one]) for one in (first, frame)]
+        return float((ticks[1] - ticks[0]) * self.time_base)
+
     def frame_at(self, seconds: float) -> int:
         """Return the frame whose start is nearest to a time; at most the number of frames."""
         ticks = int(self.pts[0]) + round(Fraction(seconds) / self.time_base)
-        starts = [*self.pts.tolist(), int(self.pts[-1]) + self._last_duration()]
-        after = bisect.bisect_left(starts, ticks)
-        if after == 0:
+        last = len(self.pts) - 1
+        if ticks <= int(self.pts[0]):
             return 0
-        if after == len(starts):
-            return len(self.pts)
-        return after if starts[after] - ticks <= ticks - starts[after - 1] else after - 1
+        if ticks > int(self.pts[last]):
+            before, following, after = int(self.pts[last]), int(self.pts[last]) + self._last_duration(), last + 1
+        else:
+            after = int(np.searchsorted(self.pts, ticks))
+            before, following = int(self.pts[after - 1]), int(self.pts[after])
+        return after if following - ticks <= ticks - before else after - 1
 
     def _last_duration(self) -> int:
         if len(self.pts) < 2:
@@ -126,13 +136,14 @@ def probe(source: Source) -> VideoInfo:
     with open_source(source) as container:
         stream = picture_stream(container, source)
         index = _index(container, stream, source)
-        sound = container.streams.audio[0] if container.streams.audio else None
+        sound = sound_stream(container)
         steps = np.diff(index.pts)
         duration = Fraction(index.seconds(len(index))).limit_denominator(10**7)
         is_variable = bool(len(steps) and int(steps.max()) - int(steps.min()) > 2)
-        declared = stream.guessed_rate or stream.average_rate
-        average = len(index) / duration
-        rate = Fraction(declared) if declared and not is_variable else average.limit_denominator(1001)
+        rate = _frame_rate(stream.guessed_rate or stream.average_rate, len(index), duration, is_variable)
+        if rate is None:
+            seconds = float(duration)
+            raise InputError(f"{source_name(source)} is damaged: it shows {len(index)} frames in {seconds:.9g} s.")
         return VideoInfo(
             width=stream.codec_context.width,
             height=stream.codec_context.height,
@@ -255,7 +266,12 @@ class FrameCursor:
         if key <= self._position <= start:
             return
         if self._can_seek and key > 0:
-            self._container.seek(int(self.index.pts[key]), stream=self.stream, backward=True)
+            try:
+                self._container.seek(int(self.index.pts[key]), stream=self.stream, backward=True)
+            except av.error.FFmpegError:  # an index that is damaged: decode from the start
+                self._can_seek = False
+                self._restart()
+                return
             self._frames = self._container.decode(self.stream)
             self._position, self._has_sought = key, True
         elif self._position > start:
@@ -316,13 +332,31 @@ def picture_stream(container: "InputContainer", source: Source) -> Any:
     """
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:  # the codec is unknown to FFmpeg, or its name is damaged
+                raise InputError(f"{source_name(source)} holds a picture of a codec that cannot be read.")
             return stream
     raise InputError(f"{source_name(source)} holds only sound, no picture.")
+
+
+def sound_stream(container: "InputContainer") -> Any:
+    """Return the first sound track that can be decoded, or None if there is none."""
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    return next((stream for stream in streams if stream.codec_context.sample_rate > 0), None)
 
 
 def source_name(source: Source) -> str:
     """Return how a message names a source."""
     return f"the video ({len(source)} bytes)" if isinstance(source, bytes) else str(source)
+
+
+def _frame_rate(declared: Any, num_frames: int, duration: Fraction, is_variable: bool) -> Fraction | None:
+    """Return the declared rate, or the average where that varies or cannot be; None if no video has such a rate."""
+    if declared and not is_variable and 0 < declared <= MAX_FRAME_RATE:
+        return Fraction(declared)
+    if not 0 < num_frames <= MAX_FRAME_RATE * duration:
+        return None
+    average = num_frames / duration
+    return average.limit_denominator(1001) or average
 
 
 def _index(container: "InputContainer", stream: Any, source: Source) -> FrameIndex:

@@ -202,7 +202,7 @@ def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo], limits: ReleaseLimi
 def _is_wanted(member: zipfile.ZipInfo, where: str, seen: set[str], log: ProblemLog, limits: ReleaseLimits) -> bool:
     """Return whether a member is an annotation that may be read; report it if it is one that may not."""
     parts = member.filename.replace("\\", "/").split("/")
-    if member.is_dir() or "__MACOSX" in parts or parts[-1].startswith("._"):
+    if parts[-1] == "" or "__MACOSX" in parts or parts[-1].startswith("._"):  # a folder, or a name that is empty
         return False
     if not parts[-1].lower().endswith(".json"):
         return False

@@ -14,7 +14,7 @@ from typing import Any
 from animeshooter_hf.dataset_builder.release.values import Place, show
 
 __all__ = ["AUDIO", "CHARACTER", "MASK", "REFERENCE", "RLE", "SCENE", "SCRIPT", "SEGMENT", "SHOT", "VIDEO"]
-__all__ += ["fold_key", "is_same_scalar", "read_keys"]
+__all__ += ["fold_key", "is_same_scalar", "is_short", "layout_of", "read_keys"]
 
 
 def _table(**spellings: str) -> dict[str, str]:
@@ -96,10 +96,16 @@ def is_same_scalar(one: object, other: object) -> bool:
     return isinstance(one, str | int | float) and type(one) is type(other) and one == other
 
 
-@lru_cache(maxsize=4096)
 def fold_key(key: str) -> str:
     """Return a key without regard to case, underscores, hyphens and spaces."""
+    return _fold_short(key) if len(key) <= _LONGEST_KEY else _fold(key)
+
+
+def _fold(key: str) -> str:
     return " ".join(key.casefold().replace("_", " ").replace("-", " ").split())
+
+
+_fold_short = lru_cache(maxsize=4096)(_fold)
 
 
 def read_keys(row: Mapping[Any, Any], table: Mapping[str, str], what: str, place: Place) -> dict[str, Any]:
@@ -111,6 +117,12 @@ def read_keys(row: Mapping[Any, Any], table: Mapping[str, str], what: str, place
         what: The object, in words, for reports.
         place: Where reports go.
     """
+    layout = layout_of(tuple(row), table)
+    if layout:
+        values = row.values()
+        if None not in values:
+            return dict(zip(layout, values, strict=True))
+        return {field: value for field, value in zip(layout, values, strict=True) if value is not None}
     fields: dict[str, Any] = {}
     for key, value in row.items():
         field = table.get(fold_key(key) if isinstance(key, str) else "")
@@ -123,3 +135,37 @@ def read_keys(row: Mapping[Any, Any], table: Mapping[str, str], what: str, place
         elif not is_same_scalar(fields[field], value):
             place.report("key_conflict", f"{what}: {show(key)} is {show(value)}, {show(fields[field])} counts")
     return fields
+
+
+_LAYOUTS: dict[tuple[int, tuple[Any, ...]], tuple[str, ...]] = {}
+_MAX_LAYOUTS = 4096
+_MOST_KEYS = 64
+_LONGEST_KEY = 128
+"""Objects of more keys than that and longer keys are not remembered, so that no file can fill the memory with them."""
+
+
+def is_short(keys: tuple[Any, ...]) -> bool:
+    """Return whether an object's keys may be remembered: neither many nor long."""
+    return len(keys) <= _MOST_KEYS and all(len(key) <= _LONGEST_KEY for key in keys if isinstance(key, str))
+
+
+def layout_of(keys: tuple[Any, ...], table: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the fields of an object's keys, in their order; none where a key is unknown or a field comes twice.
+
+    A release has millions of objects with the same few rows of keys, so each is looked up once.
+
+    Args:
+        keys: All keys of the object.
+        table: Spelling -> field, one of the tables above.
+    """
+    layout = _LAYOUTS.get((id(table), keys))
+    if layout is None:
+        fields = [table.get(fold_key(key)) if isinstance(key, str) else None for key in keys]
+        is_plain = None not in fields and len(set(fields)) == len(fields)
+        layout = tuple(field for field in fields if field is not None) if is_plain else ()
+        if not is_short(keys):
+            return layout
+        if len(_LAYOUTS) >= _MAX_LAYOUTS:
+            _LAYOUTS.clear()
+        _LAYOUTS[id(table), keys] = layout
+    return layout

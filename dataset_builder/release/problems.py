@@ -21,10 +21,11 @@ Severity = Literal["info", "repaired", "lost"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 _INFO = {
-    "unknown_key": "a key that no known variant of the release has; its value is not carried over",
+    "unknown_key": "a key that no known variant of the release has; its value stands in release_extras.jsonl only",
     "segments_unordered": "a segment starts before the one in front of it",
     "segment_overlap": "a segment starts before the one in front of it has ended",
     "segment_gap": "frames between two segments belong to neither",
+    "end_frames_inclusive": "every segment starts one frame after the one in front of it: end frames may be inclusive",
     "shot_overlap": "a shot starts before the one in front of it has ended",
     "shot_gap": "no shot covers a time inside the segment",
     "tail_uncovered": "the last shot ends before its segment does",
@@ -51,10 +52,13 @@ _INFO = {
     "mask_placeholder": "a placeholder where a mask should be",
     "mask_missing": "a reference frame without a mask",
     "mask_size_varies": "masks of different sizes in one story",
-    "mask_size_differs": "a mask whose size is not that of the video",
+    "mask_size_differs": "a mask whose shape is not the video's: it is not scaled and gives no picture",
     "nested_in_zip": "a file inside a folder of the zip",
     "video_retold": "a video annotated twice, differently; the second one's stories are numbered after the first's",
     "video_missing": "no video file for an annotated video",
+    "video_rotated": "a player turns the video; masks and frames are those of the picture as it is stored",
+    "duration_differs": "the last segment ends more than half a second away from the end of the video",
+    "audio_without_picture": "a video of the audio release that the picture release does not have",
 }
 _REPAIRED = {
     "key_conflict": "two spellings of one key in one object, not the same value; the first one counts",
@@ -92,12 +96,15 @@ _REPAIRED = {
     "duplicate_reference": "the same reference mask twice; one is kept",
     "duplicate_video": "the same video twice, with the same stories; one is kept",
     "mask_uncompressed": "a mask whose runs stand as numbers; it is compressed",
+    "mask_scaled": "a mask of another size than the video, but of its shape; it is scaled to the video's size",
+    "tail_extended": "the last shot ended a rounded second early; its frames go on to the end of its segment",
     "mask_size_unreadable": "a mask whose height and width cannot be read; set to null",
     "mask_invalid": "a mask whose runs are damaged or do not add up to its size; set to null",
     "rate_differs": "the video has another frame rate than its annotation; frames are found by their time",
     "video_too_short": "the video ends before its annotation does; frames are cut there",
 }
 _LOST = {
+    "extras_lost": "a file nested so deep that what it says beyond its rows cannot be kept",
     "broken_json": "a file that is not JSON, or is cut off",
     "file_unreadable": "a file that cannot be opened or read",
     "file_too_large": "a file larger than an annotation can be",

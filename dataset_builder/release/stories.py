@@ -5,9 +5,9 @@ reference masks agree with each other.
 """
 
 import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from animeshooter_hf.clock import frame_at, seconds_at
@@ -53,7 +53,7 @@ def read_story(segment: object, *, video_id: str, url: str | None, rate: Fractio
     seconds, frame_at_seconds = None, None
     if rate is not None and start_frame is not None and end_frame is not None:
         seconds = seconds_at(end_frame - start_frame, rate)
-        frame_at_seconds = partial(_frame_in_video, start_frame, rate)
+        frame_at_seconds = _frame_in_video(start_frame, rate)
     storyline = read_text(fields.get("storyline"), "the storyline", place)
     if storyline is None:
         place.report("storyline_missing")
@@ -80,8 +80,9 @@ def read_story(segment: object, *, video_id: str, url: str | None, rate: Fractio
     )
 
 
-def _frame_in_video(start_frame: int, rate: Fraction, seconds: float) -> int:
-    return start_frame + frame_at(seconds, rate)
+def _frame_in_video(start_frame: int, rate: Fraction) -> Callable[[float], int]:
+    """Return seconds in the segment -> frame in the video; the same times come again and again."""
+    return lru_cache(maxsize=64)(lambda seconds: start_frame + frame_at(seconds, rate))
 
 
 def _read_frames(fields: Mapping[str, Any], place: Place) -> tuple[int | None, int | None]:
@@ -173,12 +174,12 @@ def _report_reference_frames(
         ends.setdefault(end, set()).update(names)
     for reference in references:
         frame, name = reference.frame_index, reference.character_id
-        detail = f"{show(name)} in frame {frame}"
         # Shots hardly ever overlap, so the last two that start in time are those that can hold the frame.
         behind = bisect.bisect_right(starts, frame)
-        around = [names for _, end, names in placed[max(0, behind - 2) : behind] if frame < end]
-        if any(name in names for names in around):
+        around = [acting for _, stop, acting in placed[max(0, behind - 2) : behind] if frame < stop]
+        if around and (name in around[0] or name in around[-1]):
             continue
+        detail = f"{show(name)} in frame {frame}"
         if frame < start_frame or frame > end_frame:
             place.report("reference_outside_segment", f"{detail}, the segment runs from {start_frame} to {end_frame}")
         elif name in ends.get(frame, ()):

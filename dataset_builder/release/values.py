@@ -8,16 +8,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 
-from animeshooter_hf.clock import exact_frame_rate, parse_clock
-from animeshooter_hf.dataset_builder.release.problems import ProblemLog
+from animeshooter_hf.clock import exact_frame_rate, parse_clock, parse_clock_range
 
 __all__ = [
+    "MAX_WHOLE",
     "Place",
+    "ProblemSink",
     "fold_name",
     "is_nothing",
     "read_clock",
+    "read_clock_range",
     "read_flag",
     "read_id",
     "read_list",
@@ -26,20 +29,30 @@ __all__ = [
 ]
 __all__ += ["read_text", "read_whole", "show"]
 
-_MAX_WHOLE = 2**31 - 1
+MAX_WHOLE = 2**31 - 1
+"""Largest whole number that is read."""
 _SHOWN = 80
 _MAX_DIGITS = 40
+_LONGEST_CLOCK, _LONGEST_RANGE = 32, 64
+"""Letters; a longer text is no time."""
 _RATE_TEXT = re.compile(r"^\s*\d{1,6}(?:\.\d{1,12}|/\d{1,6})?\s*$")
 _NOTHING = {"", "n/a", "na", "n.a.", "none", "null", "nil", "-"}
 _TRUE = {"true", "yes", "1", "prologue", "epilogue"}
 _FALSE = _NOTHING | {"false", "no", "0"}
 
 
+class ProblemSink(Protocol):
+    """Anything that counts problems: the log of a release, or the issues of one answer."""
+
+    def add(self, code: str, where: str, story_id: str | None = None, detail: str = "") -> None:
+        """Count a problem."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A story in a file: where problems are reported."""
 
-    log: ProblemLog
+    log: ProblemSink
     """The log."""
 
     file: str
@@ -57,6 +70,8 @@ def show(value: object) -> str:
     """Return a value as it may stand in a report: one short line, whatever it is."""
     if isinstance(value, str):
         text = repr(value[: _SHOWN + 1])
+        if len(text) <= _SHOWN and text.isascii():  # nearly always
+            return text
     elif isinstance(value, int) and value.bit_length() > 128:
         text = f"a number of {value.bit_length()} bits"
     elif value is None or isinstance(value, int | float):
@@ -112,6 +127,8 @@ def read_whole(value: object, what: str, place: Place) -> int | None:
     """Return a whole number from 0 to 2^31 - 1, also from a text or a float that means one; otherwise None."""
     if value is None:
         return None
+    if type(value) is int and 0 <= value <= MAX_WHOLE:  # nearly always
+        return value
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -119,7 +136,7 @@ def read_whole(value: object, what: str, place: Place) -> int | None:
         number = int(value)
     elif isinstance(value, str) and len(value) <= _MAX_DIGITS and re.fullmatch(r"\s*\d+(\.0+)?\s*", value):
         number = int(value.split(".")[0])
-    if number is None or not 0 <= number <= _MAX_WHOLE:
+    if number is None or not 0 <= number <= MAX_WHOLE:
         place.report("number_unreadable", f"{what} is {show(value)}")
         return None
     if not isinstance(value, int):
@@ -129,9 +146,23 @@ def read_whole(value: object, what: str, place: Place) -> int | None:
 
 def read_clock(value: object) -> float | None:
     """Return the seconds meant by a clock text or a number, or None."""
+    if type(value) is str:
+        return _parse_clock_text(value) if len(value) <= _LONGEST_CLOCK else None
     if isinstance(value, int) and value.bit_length() > 64:
         return None
     return parse_clock(value)
+
+
+def read_clock_range(value: object) -> tuple[float, float] | None:
+    """Return (start, end) in seconds of a text such as "00:04-00:08", or None."""
+    if type(value) is str and len(value) <= _LONGEST_RANGE:
+        return _parse_range_text(value)
+    return parse_clock_range(value)
+
+
+# The same few hundred times are written millions of times.
+_parse_clock_text = lru_cache(maxsize=4096)(parse_clock)
+_parse_range_text = lru_cache(maxsize=4096)(parse_clock_range)
 
 
 def read_rate(value: object, place: Place) -> Fraction | None:

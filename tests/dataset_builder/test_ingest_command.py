@@ -14,6 +14,8 @@ import pytest
 from datasets import load_dataset
 
 from animeshooter_hf.command_line import main
+from animeshooter_hf.dataset_builder.release.availability import read_availability
+from animeshooter_hf.dataset_builder.release.extras import read_extras, restore_release
 from animeshooter_hf.masks import RleMask
 from animeshooter_hf.records import Story
 from animeshooter_hf.video import probe, read_frames, write_video
@@ -218,6 +220,75 @@ def test_a_dataset_is_replaced_only_where_asked(release: Path, tmp_path: Path) -
     assert ingest(release, "--out", out, "--overwrite") == 0
 
 
+def test_the_audio_release_has_rows_of_its_own_and_is_reported_where_the_picture_is_missing(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "audio").mkdir()
+    for video_id in ("-Vid_1", "other"):
+        (tmp_path / "audio" / f"{video_id}.json").write_text(json.dumps(make_release(video_id)))
+    out = tmp_path / "out"
+    assert ingest(release, "--audio", tmp_path / "audio", "--out", out, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["videos"], summary["stories"], summary["audio_stories"]) == (2, 1, 2)
+    assert [story.story_id for story in stories_of(out)] == ["-Vid_1_000", "-Vid_1_a000", "other_a000"]
+    codes = json.loads((out / "problems.json").read_text())["codes"]
+    assert codes["audio_without_picture"]["examples"][0]["detail"] == "other"
+    assert {name: data["video ID"] for name, data in restore_release(out)} == {
+        "-Vid_1.json": "-Vid_1",
+        "audio/-Vid_1.json": "-Vid_1",
+        "audio/other.json": "other",
+    }
+
+
+def test_what_stands_beside_the_data_tells_ids_files_and_statistics(
+    release: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "video_ids.txt").write_text("-Vid_1\nabcdefghijk\n")
+    out = tmp_path / "out"
+    words = (release, "--out", out, "--videos", videos, "--video-ids", tmp_path / "video_ids.txt")
+    assert ingest(*words, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["availability"] == {"available": 1}
+    assert summary["video_ids"].startswith("video IDs: 1 in both, 1 only in the list, 0 only annotated")
+    assert json.loads((out / "reconcile.json").read_text())["only_listed"] == ["abcdefghijk"]
+    (seen,) = read_availability(out / "availability.csv")
+    assert (seen.video_id, seen.num_frames, seen.frame_rate) == ("-Vid_1", NUM_FRAMES, 24)
+    assert json.loads((out / "statistics.json").read_text())["counts"]["shots"] == 2
+    assert ingest(*words, "--overwrite") == 0
+    printed = capsys.readouterr().out
+    assert "videos: 1 available" in printed
+    assert "Table 1 of the paper" in printed
+
+
+def test_tails_are_extended_where_asked(release: Path, tmp_path: Path) -> None:
+    data = make_release()
+    data["segments"][0]["end frame index"] = 70
+    release.write_text(json.dumps(data))
+    ends = []
+    for words in ([], ["--extend-tails"]):
+        out = tmp_path / f"out{len(ends)}"
+        assert ingest(release, "--out", out, *words) == 0
+        ends.append((stories_of(out)[0].shots[1].end_frame, stories_of(out)[0].shots[1].end_seconds))
+        assert next(restore_release(out))[1] == data
+    assert ends == [(58, 2.0), (70, 2.0)]
+
+
+def test_a_file_nested_so_deep_that_it_cannot_be_kept_whole_keeps_its_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for depth in range(700, 1000, 4):
+        deep = json.dumps(make_release(f"v{depth}"))[:-1] + ', "mood": ' + "[" * depth + "]" * depth + "}"
+        (tmp_path / "in" / f"{depth}.json").write_text(deep)
+    out = tmp_path / "out"
+    assert ingest(tmp_path / "in", "--out", out, "--json") == 1
+    told = json.loads(capsys.readouterr().out)["stories"]
+    counts = {code: row["count"] for code, row in json.loads((out / "problems.json").read_text())["codes"].items()}
+    assert told > 10
+    assert told + counts["broken_json"] == 75
+    assert sum(1 for _ in read_extras(out)) + counts.get("extras_lost", 0) == told
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Refusals: status 2, one sentence, nothing left behind
 
@@ -306,9 +377,33 @@ def out_in_proc(release: Path, tmp_path: Path) -> list[object]:
     return [release, "--out", "/proc/animeshooter"]
 
 
+def no_audio(release: Path, tmp_path: Path) -> list[object]:
+    return [release, "--out", tmp_path / "out", "--audio", tmp_path / "nowhere.zip"]
+
+
+def no_video_ids(release: Path, tmp_path: Path) -> list[object]:
+    return [release, "--out", tmp_path / "out", "--video-ids", tmp_path / "nowhere.txt"]
+
+
+def empty_video_ids(release: Path, tmp_path: Path) -> list[object]:
+    (tmp_path / "ids.txt").write_text("\n# none\n")
+    return [release, "--out", tmp_path / "out", "--video-ids", tmp_path / "ids.txt"]
+
+
 @pytest.mark.parametrize(
     "words",
-    [out_is_a_file, out_lies_under_a_file, out_is_not_ours, path_inside_out, videos_inside_out, no_videos, out_in_proc],
+    [
+        no_audio,
+        no_video_ids,
+        empty_video_ids,
+        out_is_a_file,
+        out_lies_under_a_file,
+        out_is_not_ours,
+        path_inside_out,
+        videos_inside_out,
+        no_videos,
+        out_in_proc,
+    ],
 )
 def test_an_output_or_video_folder_that_cannot_be_used_is_refused(
     words: Callable[[Path, Path], list[object]], release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -141,3 +141,50 @@ def test_videos_are_found_by_their_exact_id(tmp_path: Path) -> None:
 def test_a_missing_folder_of_videos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no folder"):
         ReleaseVideos(tmp_path / "nowhere")
+
+
+def test_a_video_that_a_player_turns_is_reported_with_its_angle(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "v.mp4", 60, 30)
+    content = bytearray(film.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40
+    quarter = (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    content[matrix : matrix + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in quarter)
+    film.write_bytes(content)
+    log, videos = ProblemLog(), ReleaseVideos(tmp_path, today="2026-01-31")
+    videos.fit_video([make_story()], "v.json", log)
+    assert log.counts["video_rotated"] == 1
+    (seen,) = videos.availability()
+    assert seen.rotation in (90, 270)
+    assert seen.aspect == Fraction(36, 64)
+
+
+def test_a_broken_and_a_missing_video_stand_in_the_table_with_their_reason(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"not a video")
+    log, videos = ProblemLog(), ReleaseVideos(tmp_path, today="2026-01-31")
+    for video_id in ("v", "w"):
+        story = replace(make_story(), video_id=video_id, story_id=f"{video_id}_000")
+        assert videos.fit_video([story], "v.json", log) == [story]
+    broken, missing = videos.availability()
+    assert (broken.status, missing.status) == ("unreadable", "missing")
+    assert "cannot be read as a video" in broken.reason
+    assert (broken.annotated_seconds, missing.annotated_frame_rate) == (2.0, 30)
+
+
+@pytest.mark.parametrize("size", [(18, 32), (36, 64), (72, 128), (37, 64)])
+def test_a_mask_of_the_videos_shape_is_scaled_to_its_size(size: tuple[int, int], tmp_path: Path) -> None:
+    make_film(tmp_path / "v.mp4", 60, 30)
+    height, width = size
+    inside = np.zeros(size, dtype=bool)
+    inside[height // 2 :, width // 2 :] = True
+    mask = ReferenceMask(character_id="Ann", frame_index=40, mask=RleMask.from_array(inside))
+    story, log = fit(tmp_path, replace(make_story(), references=(mask,)))
+    fitted = story.references[0].mask
+    assert fitted is not None
+    if size == (37, 64):  # 2.7 % off
+        assert fitted == mask.mask
+        assert log.counts["mask_size_differs"] == 1
+        return
+    expected = np.zeros((36, 64), dtype=bool)
+    expected[18:, 32:] = True
+    assert (fitted.to_array() == expected).all()
+    assert log.counts["mask_scaled"] == (size != (36, 64))
