@@ -106,6 +106,7 @@ def _dataset_section(out: Path, items: Sequence[StoryItem], build: dict[str, Any
         blocks.append(picture(_relative(sheet, out), "References of those who appear, then frames of the shot."))
     films = sorted((out / "films").glob("*.mp4"))[:4]
     blocks.append(players([Player(_relative(film, out), film.stem) for film in films]))
+    blocks.append(text("What the build decided about each film, with pictures: dataset/report/index.html"))
     counts = [[reason, number] for reason, number in build["references"].items()]
     blocks.append(table(["reference candidates", "number"], counts, "Rules: AnimeShooter, section 3."))
     return Section("The dataset", blocks)

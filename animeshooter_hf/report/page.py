@@ -22,6 +22,8 @@ __all__ = [
     "write_page",
 ]
 
+_NUMBER = re.compile(r"[-+]?[\d.,:–/%]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -66,6 +68,15 @@ class Block:
 
     rows: Sequence[Sequence[str]] = ()
     """Rows of a table, each as long as its head."""
+
+    @property
+    def word_columns(self) -> list[int]:
+        """Positions of the columns that hold words: they are set flush left and may wrap, numbers do neither."""
+        return [
+            column
+            for column in range(len(self.header))
+            if any(row[column] != "–" and not _NUMBER.fullmatch(row[column]) for row in self.rows)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
