@@ -39,6 +39,8 @@ stories = Features(
     {
         **_IDS,
         "url": _TEXT,
+        "license": _TEXT,
+        "rating": _TEXT,
         "fps": _NUMBER,
         "start_frame": _WHOLE,
         "end_frame": _WHOLE,

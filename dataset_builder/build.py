@@ -1,36 +1,53 @@
-"""From films to a dataset: scan, segment, annotate, choose references, gate the sound, package.
+"""From films to a dataset: run the stages over every film, check all of them together, package.
 
-Each film is one unit of work. What is learnt of it is written to the work folder as a receipt, under a name made of the
-film's state, the script's state, the settings and our version; so a stopped build takes up where it was, an unchanged
-film is not done again, and one bad film harms no other.
+Each film goes through the stages in a process of its own (`engine/`), and every result has a receipt in the work
+folder; so a stopped build takes up where it was, what did not change is not done again, and one bad film harms no
+other. What needs all films, duplicates and splits, is done here, from the receipts alone.
 """
 
 import hashlib
 import json
-import multiprocessing
-import os
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from animeshooter_hf._version import __version__
-from animeshooter_hf.dataset_builder.annotate.sidecar import SidecarAnnotator, script_path
-from animeshooter_hf.dataset_builder.audio_track import AudioSettings, gate_audio
-from animeshooter_hf.dataset_builder.package import CardFacts, DatasetReport, SplitSettings, check_out, write_dataset
-from animeshooter_hf.dataset_builder.references.candidates import ReferenceSettings, choose_references, count_reasons
-from animeshooter_hf.dataset_builder.references.rules import MaskRules
-from animeshooter_hf.dataset_builder.scan.boundaries import BoundaryScores, ShotSettings, boundary_scores, scan_film
-from animeshooter_hf.dataset_builder.segments import SegmentSettings, make_segments
-from animeshooter_hf.dataset_builder.sources.folder import FilmSource, find_films
+from animeshooter_hf.config_file import settings_to_json
+from animeshooter_hf.dataset_builder.annotate.accounting import summarise_calls
+from animeshooter_hf.dataset_builder.annotate.open_model import ledger_path, open_model
+from animeshooter_hf.dataset_builder.annotate.release_annotator import MODEL_NAME as RELEASE
+from animeshooter_hf.dataset_builder.annotate.sidecar import read_script, script_path
+from animeshooter_hf.dataset_builder.build_report import BuildReport, FilmReceipt
+from animeshooter_hf.dataset_builder.build_settings import BuildSettings, make_stages
+from animeshooter_hf.dataset_builder.engine.ledger import Ledger, Plan, Unit
+from animeshooter_hf.dataset_builder.engine.runner import LocalRunner
+from animeshooter_hf.dataset_builder.engine.stage import Item, Stage
+from animeshooter_hf.dataset_builder.engine.store import WorkStore
+from animeshooter_hf.dataset_builder.package import (
+    CardFacts,
+    DatasetReport,
+    check_out,
+    is_dataset_folder,
+    read_dataset_report,
+    write_dataset,
+)
+from animeshooter_hf.dataset_builder.quality.all_films import FilmQuality, check_all_films
+from animeshooter_hf.dataset_builder.quality.duplicates import HashSequence
+from animeshooter_hf.dataset_builder.quality.private_data import redact
+from animeshooter_hf.dataset_builder.quality.rights import RightsTable
+from animeshooter_hf.dataset_builder.release.film_annotation import count_told
+from animeshooter_hf.dataset_builder.scan.boundaries import boundary_scores
+from animeshooter_hf.dataset_builder.sources.source import SourceSettings, collect_films
+from animeshooter_hf.dataset_builder.staged_media import StagedMedia
+from animeshooter_hf.dataset_builder.stages.clips import final_stories
+from animeshooter_hf.dataset_builder.stages.looks import read_looks
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.records import Story
+from animeshooter_hf.takedown import TakedownList, apply_takedown
 
-__all__ = ["TOON_FACTS", "BuildReport", "BuildSettings", "build_dataset"]
+__all__ = ["FILM_FACTS", "TOON_FACTS", "BuildSettings", "build_dataset", "find_items", "launch_build"]
 
 TOON_FACTS = CardFacts(
     title="AnimeShooter toon stories",
@@ -43,245 +60,350 @@ TOON_FACTS = CardFacts(
     known_gaps=("The films are drawn in code: they are simpler than hand-made animation.",),
     tags=("synthetic",),
 )
-"""What the card says of films that come with a script."""
+"""What the card says of films that come with a toon script."""
+
+FILM_FACTS = CardFacts(
+    title="Animated stories",
+    summary="Stories cut from animated films, with shots, captions, character references and sounds.",
+    licence="other",
+    made_by=(
+        "`animeshooter build` found shot boundaries, asked a model for each story's script, set it to exact frames, "
+        "chose references by the paper's rules, and cut clips and sound."
+    ),
+    known_gaps=(
+        "Scripts and sound descriptions were written by a model and not checked by people.",
+        "Each film keeps the rights of its owners; see the rights in `build_report.json`.",
+    ),
+)
+"""What the card says of other films."""
+
+RELEASE_FACTS = CardFacts(
+    title="AnimeShooter stories, set to frames",
+    summary="Stories of the public AnimeShooter release, their shots set to the exact frames of the films.",
+    licence="cc-by-nc-4.0",
+    made_by=(
+        "`animeshooter build` took storylines, captions, masks and sounds from the release (AnimeShooter, arXiv "
+        "2506.03126), found shot boundaries in the films, set the release's times of whole seconds to them, and cut "
+        "clips and sound."
+    ),
+    known_gaps=(
+        "Annotations were written by a model and not checked by people.",
+        "Stories whose film was not at hand are not here; `build_report.json` counts them.",
+        "Each film keeps the rights of its owners; see the rights in `build_report.json`.",
+    ),
+)
+"""What the card says of the films of the public release."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildSettings:
-    """Settings of every stage."""
+def find_items(
+    specs: Sequence[str | Path], work: Path, settings: BuildSettings, *, progress: bool = True
+) -> tuple[list[Item], list[dict[str, Any]]]:
+    """Return the films of all sources, brought to this machine where need be, and those that were refused.
 
-    shots: ShotSettings = field(default_factory=ShotSettings)
-    """Shot boundaries."""
-
-    segments: SegmentSettings = field(default_factory=SegmentSettings)
-    """Stories."""
-
-    references: ReferenceSettings = field(default_factory=ReferenceSettings)
-    """Reference frames."""
-
-    masks: MaskRules = field(default_factory=MaskRules)
-    """When a mask is kept."""
-
-    audio: AudioSettings = field(default_factory=AudioSettings)
-    """Which sound is kept."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildReport:
-    """What a build gave."""
-
-    dataset: DatasetReport
-    """What was written."""
-
-    films: list[dict[str, Any]]
-    """A receipt per film."""
-
-    refused: list[dict[str, str]]
-    """Films that were left out, with the reason."""
-
-    @property
-    def boundaries(self) -> BoundaryScores | None:
-        """Boundaries found against the truth, over all films that know it."""
-        known = [film["boundaries"] for film in self.films if film["boundaries"]["truth"] is not None]
-        if not known:
-            return None
-        found, true, matched = (sum(one["scores"][key] for one in known) for key in _COUNTS)
-        precision, recall = matched / found if found else None, matched / true if true else None
-        both = (precision or 0) + (recall or 0)
-        f1 = None if precision is None or recall is None else 2 * precision * recall / both if both else 0.0
-        return BoundaryScores(
-            precision=precision, recall=recall, f1=f1, num_found=found, num_true=true, num_matched=matched
-        )
-
-    def counts(self, key: str) -> dict[str, int]:
-        """Return reason -> number over all films, for "references" or "audio"."""
-        total: Counter[str] = Counter()
-        for film in self.films:
-            total.update(film[key])
-        return dict(sorted(total.items()))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
-        scores = self.boundaries
-        return {
-            "out": str(self.dataset.out),
-            "films": len(self.films),
-            "rows": self.dataset.rows,
-            "references": self.counts("references"),
-            "audio": self.counts("audio"),
-            "boundaries": None if scores is None else asdict(scores),
-            "refused": self.refused,
-            "problems": [problem for film in self.films for problem in film["problems"]],
-            "skipped_media": [{"what": what, "reason": reason} for what, reason in self.dataset.skipped],
-        }
-
-
-_COUNTS = ("num_found", "num_true", "num_matched")
+    Raises:
+        InputError: If a source cannot be used, or none gives a film.
+    """
+    given = settings.sources
+    takedown = TakedownList.read(given.takedown) if given.takedown else TakedownList()
+    told = SourceSettings(
+        takedown=takedown,
+        download=given.download,
+        videos=given.videos,
+        may_download=given.may_download,
+        release_audio=given.release_audio,
+    )
+    found = collect_films(specs, work / "films", told, progress=progress)
+    refused = [_left_out(str(one.path), one.reason, one.num_stories) for one in found.refused]
+    items = [Item(id=film.video_id, path=film.path, url=film.url, annotation=film.annotation) for film in found.films]
+    return items, refused
 
 
 def build_dataset(
-    paths: Sequence[Path],
+    specs: Sequence[str | Path],
     out: Path,
     *,
-    work: Path | None = None,
+    work: str | Path | None = None,
     settings: BuildSettings | None = None,
-    splits: SplitSettings | None = None,
-    facts: CardFacts = TOON_FACTS,
-    num_workers: int = 1,
+    facts: CardFacts | None = None,
+    num_workers: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    stages: Sequence[Stage] | None = None,
 ) -> BuildReport:
-    """Build a dataset of four configs from films with scripts, and return what was done.
+    """Build a dataset of four configs from films, and return what was done.
 
     Args:
-        paths: Films, or folders of them.
+        specs: Films, folders of them, or other sources; see `sources/source.py`.
         out: Folder of the dataset.
-        work: Folder of the receipts; `.OUT.work` beside `out` if None.
+        work: Folder or URL of the receipts; `.OUT.work` beside `out` if None.
         settings: Of every stage.
-        splits: How videos are divided.
         facts: What the card says beside what the data tell.
-        num_workers: Processes. It changes no byte.
+        num_workers: Processes, if not those of the settings. It changes no byte.
         overwrite: Replace a dataset of ours.
         progress: Whether to show bars on stderr.
+        stages: Other stages than those of the settings, under the same names.
 
     Raises:
         InputError: If no film can be used, or a folder cannot be written.
+        MissingExtraError: If a stage needs an extra that is not installed.
     """
-    if not 1 <= num_workers <= 256:
-        raise InputError(f"The number of workers must lie in 1 to 256, got {num_workers}.")
-    out = Path(out)
-    check_out(out, overwrite=overwrite)
-    films, refused = find_films(paths)
-    work = work or out.with_name(f".{out.name}.work")
     settings = settings or BuildSettings()
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        receipts = _run(films, work, settings, num_workers, progress)
-    except OSError as error:
-        raise InputError(f"{work} cannot be written: {error.strerror}.") from error
-    left_out = [{"film": str(film.path), "reason": film.reason} for film in refused]
-    good: list[dict[str, Any]] = []
-    for film, receipt in zip(films, receipts, strict=True):
-        if receipt.get("failed"):
-            left_out.append({"film": str(film.path), "reason": receipt["failed"]})
-        else:
-            good.append(receipt)
-    stories = [Story.from_json(row) for receipt in good for row in receipt["stories"]]
-    if not stories:
-        raise InputError(left_out[0]["reason"] if left_out else "The films tell no story that holds.")
-    media = _Films({film.video_id: film.path for film in films})
-    dataset = write_dataset(
-        out, stories, media=media, splits=splits, facts=facts, overwrite=overwrite, progress=progress
+    if num_workers is not None:
+        settings = replace(settings, run=replace(settings.run, slots=num_workers))
+    out = Path(out)
+    check_out(out, overwrite=True)
+    store = WorkStore(work or out.with_name(f".{out.name}.work"))
+    stages = make_stages(settings) if stages is None else stages
+    takedown = TakedownList.read(settings.sources.takedown) if settings.sources.takedown else TakedownList()
+    takedown = takedown.merge(TakedownList.read_beside(out))
+    rights = RightsTable.read(settings.sources.rights) if settings.sources.rights else RightsTable()
+    is_new = not store.folder.exists()
+    items, refused = _open(specs, store, settings, progress=progress, is_new=is_new)
+    rights = rights.with_films([(item.id, item.path) for item in items])
+    plan = Plan.of(stages, items)
+    mark = _mark(plan, settings, rights, takedown)
+    finished = _finished(out, mark, overwrite=overwrite)
+    runner = LocalRunner(stages, store, settings.run)
+    run = runner.run(items, progress=progress)
+    refused += _stopped(items, {**run.dropped, **run.quarantined})
+    receipts = _receipts(runner.ledger, plan, items)
+    if not receipts and not run.waiting:
+        if is_new and not run.quarantined and not run.done.get("clips"):
+            shutil.rmtree(store.folder, ignore_errors=True)
+        raise InputError(refused[0]["reason"] if refused else "The films tell no story that holds.")
+    report = BuildReport(
+        dataset=None, films=receipts, refused=refused, waiting=run.waiting, run=run, calls=_calls(store)
     )
-    return BuildReport(dataset=dataset, films=good, refused=left_out)
+    if run.waiting:
+        return report
+    checked = check_all_films([_quality(one, rights, store) for one in receipts], settings.quality)
+    kept = [one for one in receipts if one.video_id not in checked.dropped]
+    names = sorted(one.video_id for one in receipts)
+    # A film that was in quarantine then may be there now: the same build goes on, and its dataset is replaced.
+    dataset = finished if finished is not None and finished.provenance.get("films") == names else None
+    is_written = dataset is None
+    if dataset is None:
+        dataset = write_dataset(
+            out,
+            apply_takedown(checked.stories, takedown).kept,
+            media=StagedMedia(
+                _clip_files(kept), store.fetch, clean=redact if settings.quality.private_data == "redact" else None
+            ),
+            splits=settings.splits,
+            groups=checked.groups,
+            facts=facts or _facts(kept),
+            provenance={**_provenance(settings, stages, kept), "mark": mark, "films": names},
+            takedown=takedown,
+            overwrite=overwrite or finished is not None,
+            progress=progress,
+        )
+    skipped = [tuple(pair) for one in kept for pair in one.outputs["clips"]["skipped"]]
+    return replace(
+        report,
+        dataset=replace(dataset, skipped=[*dataset.skipped, *skipped]),
+        is_new=is_written,
+        films=kept,
+        refused=[*refused, *_stopped(items, checked.dropped)],
+        quality=checked.to_json(),
+        statistics=checked.statistics,
+    )
 
 
-class _Films:
-    """The films as a media source."""
-
-    def __init__(self, paths: dict[str, Path]) -> None:
-        self._paths = paths
-
-    def video_path(self, video_id: str) -> Path | None:
-        return self._paths.get(video_id)
-
-
-def _run(
-    films: Sequence[FilmSource], work: Path, settings: BuildSettings, num_workers: int, progress: bool
-) -> list[dict[str, Any]]:
-    """Return a receipt per film, from the work folder where it is there already."""
-    receipts: dict[str, dict[str, Any]] = {}
-    todo: list[tuple[FilmSource, Path]] = []
-    for film in films:
-        path = work / f"{film.video_id}.{_fingerprint(film, settings)}.json"
-        try:
-            receipts[film.video_id] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            todo.append((film, path))
-    with tqdm(
-        total=len(films), initial=len(receipts), desc="films", unit=" film", disable=None if progress else True
-    ) as bar:
-        if num_workers == 1 or len(todo) < 2:
-            for film, path in todo:
-                receipts[film.video_id] = _process(film, settings, path)
-                bar.update()
-        else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(min(num_workers, len(todo)), mp_context=context) as pool:
-                futures = [(film, pool.submit(_process, film, settings, path)) for film, path in todo]
-                for film, future in futures:
-                    receipts[film.video_id] = future.result()
-                    bar.update()
-    return [receipts[film.video_id] for film in films]
-
-
-def _process(film: FilmSource, settings: BuildSettings, receipt: Path) -> dict[str, Any]:
-    """Do all stages of one film; a film that cannot be used gives a receipt that says why, which is not kept."""
+def _open(
+    specs: Sequence[str | Path], store: WorkStore, settings: BuildSettings, *, progress: bool, is_new: bool
+) -> tuple[list[Item], list[dict[str, str]]]:
+    """Return the films and those refused; a work folder that was made for nothing is taken away again."""
+    _make_folder(store.folder)
     try:
-        data = _stages(film, settings)
-    except InputError as error:
-        return {"video_id": film.video_id, "failed": str(error)}
-    partial = receipt.with_name(f".{receipt.name}.partial-{os.getpid()}")
-    partial.write_text(json.dumps(data), encoding="utf-8")
-    partial.replace(receipt)
-    return data
+        if settings.annotator.model is not None:
+            # A missing key or package is said now, and not by every worker.
+            open_model(settings.annotator.model, store.folder)
+        return find_items(specs, store.folder, settings, progress=progress)
+    except (InputError, ImportError):
+        if is_new:
+            shutil.rmtree(store.folder, ignore_errors=True)
+        raise
 
 
-def _stages(film: FilmSource, settings: BuildSettings) -> dict[str, Any]:
-    scan = scan_film(film.path, settings.shots)
-    found = [boundary.frame for boundary in scan.boundaries]
-    rate = float(film.info.frame_rate)
-    segments = make_segments(found, scan.num_frames, rate, settings.segments)
-    script = SidecarAnnotator().annotate(film, segments)
-    stories: list[dict[str, Any]] = []
-    references: Counter[str] = Counter()
-    audio: Counter[str] = Counter()
-    verdicts: list[dict[str, Any]] = []
-    for told in script.stories:
-        story, unfit = gate_audio(told, music=script.music, speech=script.speech, settings=settings.audio)
-        audio.update(unfit.values())
-        audio["kept"] += sum(shot.audio is not None for shot in story.shots)
-        row = story.to_json()
-        if script.masks is not None:
-            chosen, judged = choose_references(story, script.masks, settings.references, settings.masks)
-            references.update(count_reasons(judged))
-            verdicts += [asdict(verdict) for verdict in judged]
-            row["reference_masks"] = [
-                {
-                    "character_id": one.character_id,
-                    "frame_index": one.frame_index,
-                    "mask": None
-                    if one.mask is None
-                    else {"size": [one.mask.height, one.mask.width], "counts": one.mask.counts},
-                }
-                for one in chosen
-            ]
-        stories.append(row)
-    truth = script.true_boundaries
+def _mark(plan: Plan, settings: BuildSettings, rights: RightsTable, takedown: TakedownList) -> str:
+    """Return a hash of everything that the packaged dataset depends on."""
+    told = [
+        [[item, list(keys.values())] for item, keys in plan.keys.items()],
+        settings_to_json(settings.quality),
+        settings_to_json(settings.splits),
+        [rights.of(item).to_row() for item in plan.keys],
+        takedown.fingerprint(),
+        __version__,
+    ]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(out: Path, mark: str, *, overwrite: bool) -> DatasetReport | None:
+    """Return the dataset that stands in OUT already if it is the very one that would be built.
+
+    Raises:
+        InputError: If another one stands there, and it is not to be replaced.
+    """
+    if not is_dataset_folder(out):
+        return None
+    known = read_dataset_report(out)
+    if known.provenance.get("mark") == mark:
+        return known
+    check_out(out, overwrite=overwrite)
+    return None
+
+
+def _stopped(items: Sequence[Item], reasons: Mapping[str, str]) -> list[dict[str, str]]:
+    by_id = {item.id: item for item in items}
+    return [_film_left_out(by_id[name], reason) for name, reason in reasons.items()]
+
+
+def _clip_files(films: Sequence[FilmReceipt]) -> dict[str, Mapping[str, str]]:
+    """Return film -> config -> staged file."""
+    return {film.video_id: film.outputs["clips"]["files"] for film in films if film.outputs["clips"]["files"]}
+
+
+def launch_build(
+    specs: Sequence[str | Path],
+    work: str | Path,
+    settings: BuildSettings,
+    *,
+    launcher: str,
+    ranks: int,
+    options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> None:
+    """Let an engine run the stages; `build_dataset` with the same work folder then finds the receipts and packages.
+
+    Args:
+        specs: See `build_dataset`; every rank must see the files under the same paths.
+        work: Folder or URL that all ranks share.
+        settings: Of every stage.
+        launcher: One of `engine.scale.LAUNCHERS`.
+        ranks: Number of tasks; each runs `settings.run.slots` processes.
+        options: Arguments of datatrove's executor.
+        progress: Whether to show bars on stderr.
+
+    Raises:
+        InputError: If no film can be used, or the launcher refuses its options.
+        MissingExtraError: If datatrove is not installed.
+    """
+    from animeshooter_hf.dataset_builder.engine.scale import BuildRank, launch
+
+    store = WorkStore(work)
+    _make_folder(store.folder)
+    items, _ = find_items(specs, store.folder, settings, progress=progress)
+    rank = BuildRank(stages=tuple(make_stages(settings)), root=store.root, settings=settings.run, items=tuple(items))
+    launch(rank, launcher=launcher, ranks=ranks, options=options)
+
+
+def _calls(store: WorkStore) -> dict[str, Any]:
+    """Return the totals of all questions that were ever asked from the work folder."""
+    summary = summarise_calls(ledger_path(store.folder))
+    by_question = [
+        {"question": question, "outcome": outcome, **asdict(totals)}
+        for (question, outcome), totals in summary.by_question_and_outcome.items()
+    ]
+    return {"total": asdict(summary.total), "by_question": by_question}
+
+
+def _facts(films: Sequence[FilmReceipt]) -> CardFacts:
+    if all(film.outputs["script"]["answers"]["models"] == [RELEASE] for film in films):
+        return RELEASE_FACTS
+    return TOON_FACTS if all(film.truth is not None for film in films) else FILM_FACTS
+
+
+def _film_left_out(item: Item, reason: str) -> dict[str, Any]:
+    return _left_out(str(item.path), reason, 0 if item.annotation is None else count_told(item.annotation))
+
+
+def _left_out(film: str, reason: str, num_stories: int) -> dict[str, Any]:
+    """Return what the report says of a film that is left out, and with how many stories of a release."""
+    return {"film": film, "reason": reason, **({"stories": num_stories} if num_stories else {})}
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}.") from error
+
+
+def _receipts(ledger: Ledger, plan: Plan, items: Sequence[Item]) -> list[FilmReceipt]:
+    """Return the films of which every stage is done, from their receipts."""
+    found: list[FilmReceipt] = []
+    for item in items:
+        outputs: dict[str, Mapping[str, Any]] = {}
+        seconds = 0.0
+        for stage, key in plan.keys[item.id].items():
+            receipt = ledger.receipt(Unit(stage, item.id, key))
+            if receipt is None or receipt["outcome"] != "ok":
+                break
+            outputs[stage] = receipt["output"]
+            seconds += receipt["seconds"]
+        else:
+            found.append(
+                _against_truth(
+                    FilmReceipt(video_id=item.id, path=item.path, url=item.url, outputs=outputs, seconds=seconds)
+                )
+            )
+    return found
+
+
+def _against_truth(film: FilmReceipt) -> FilmReceipt:
+    """Return the receipt with the found boundaries held against the true ones, if the film's script knows them."""
+    path = film.path
+    try:
+        entries = read_script(script_path(path)).get("boundaries") if script_path(path).is_file() else None
+    except InputError:
+        entries = None
+    if entries is None:
+        return film
+    truth = tuple(_boundary(entry) for entry in entries)
+    scores = boundary_scores([one[0] for one in film.outputs["scan"]["boundaries"]], [one[:2] for one in truth])
+    return replace(film, truth=truth, scores=scores)
+
+
+def _boundary(entry: Mapping[str, Any]) -> tuple[int, int, str]:
+    """Return (first, last, kind): the frame of a cut, or the frames that a transition touches."""
+    frame = int(entry["frame"])
+    if entry["kind"] == "cut":
+        return frame, frame, "cut"
+    return int(entry["start_frame"]), int(entry["end_frame"]), str(entry["kind"])
+
+
+def _quality(film: FilmReceipt, rights: RightsTable, store: WorkStore) -> FilmQuality:
+    scan, looks = film.outputs["scan"], film.outputs.get("looks")
+    return FilmQuality(
+        video_id=film.video_id,
+        stories=tuple(_with_admission(story, film, rights) for story in final_stories(film.outputs)),
+        hashes=HashSequence.from_json(scan["hashes"]),
+        seconds=scan["seconds"],
+        rights=rights.of(film.video_id),
+        looks=() if looks is None else read_looks(looks, store.fetch(looks["looks"]) if looks["looks"] else None),
+    )
+
+
+def _with_admission(story: Story, film: FilmReceipt, rights: RightsTable) -> Story:
+    """Return a story with where its film is from, what may be done with it, and for whom it is fit."""
+    known = rights.of(film.video_id)
+    rating = film.outputs["admit"].get("rating")
+    return replace(
+        story,
+        url=story.url or film.url or known.source_url,
+        license=known.license,
+        rating=None if rating == "unknown" else rating,
+    )
+
+
+def _provenance(settings: BuildSettings, stages: Sequence[Stage], films: Sequence[FilmReceipt]) -> dict[str, Any]:
+    """Return by what the dataset was made: versions, settings, prompts, models and detectors."""
+    told = {stage.name: {"version": stage.version, "settings": stage.settings_key()} for stage in stages}
+    answers = [film.outputs[name].get("answers") for film in films for name in ("script", "references", "audio")]
     return {
-        "video_id": film.video_id,
-        "num_frames": scan.num_frames,
-        "frame_rate": str(film.info.frame_rate),
-        "segments": [asdict(segment) for segment in segments],
-        "stories": stories,
-        "boundaries": {
-            "found": found,
-            "truth": None if truth is None else [list(one) for one in truth],
-            "scores": None if truth is None else asdict(boundary_scores(found, [one[:2] for one in truth])),
-            "curve": [round(float(score), 1) for score in scan.scores],
-        },
-        "references": dict(references),
-        "verdicts": verdicts,
-        "audio": dict(audio),
-        "problems": [asdict(problem) for problem in script.problems],
+        "tool": f"animeshooter-hf {__version__}",
+        "stages": told,
+        "settings_sha256": hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest(),
+        "models": sorted({model for one in answers if one for model in one["models"]}),
+        "detectors": sorted({film.outputs["scan"]["detector"] for film in films}),
     }
-
-
-def _fingerprint(film: FilmSource, settings: BuildSettings) -> str:
-    """Return a mark of everything a receipt depends on."""
-    mark = hashlib.sha256(f"{__version__} {json.dumps(asdict(settings), sort_keys=True)}".encode())
-    for path in (film.path, script_path(film.path)):
-        if path.is_file():
-            state = path.stat()
-            mark.update(f"{path.name} {state.st_size} {state.st_mtime_ns}".encode())
-    return mark.hexdigest()[:16]

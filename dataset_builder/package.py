@@ -13,21 +13,25 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from animeshooter_hf._version import __version__
 from animeshooter_hf.cards.dataset_card import CardFacts, ConfigFacts, DatasetStatistics, render_dataset_card
-from animeshooter_hf.dataset_builder.package_media import MediaSource, make_media
+from animeshooter_hf.dataset_builder.package_media import MediaSource, StoryMedia, make_media
 from animeshooter_hf.dataset_builder.package_writer import ConfigWriter, ShardFacts, WriterSettings
+from animeshooter_hf.dataset_builder.release.reader import is_audio_story_id
+from animeshooter_hf.dataset_builder.staged_media import StagedMedia
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.features import CONFIGS
 from animeshooter_hf.records import Story
+from animeshooter_hf.takedown import TAKEDOWN_FILE, TakedownList
 
 __all__ = [
     "MANIFEST_FORMAT",
@@ -37,6 +41,7 @@ __all__ = [
     "SplitSettings",
     "check_out",
     "is_dataset_folder",
+    "read_dataset_report",
     "split_videos",
     "write_dataset",
 ]
@@ -84,34 +89,70 @@ class DatasetReport:
     num_bytes: int = 0
     """Size of all shards."""
 
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """By what it was made, as the manifest says."""
 
-def split_videos(video_ids: Iterable[str], settings: SplitSettings) -> dict[str, list[str]]:
+
+def split_videos(
+    video_ids: Iterable[str], settings: SplitSettings, groups: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """Return split -> videos; the same videos and seed give the same splits, in any order.
+
+    Args:
+        video_ids: Videos; repeats count once.
+        settings: Shares and seed.
+        groups: Video -> group, from `quality.leakage.leak_safe_groups`: a group stays in one split. A video that is not
+            in it is alone. Groups of one give the same splits as no groups.
 
     Example:
         >>> split_videos(["b", "a"], SplitSettings())
         {'train': ['a', 'b']}
     """
-    ranked = sorted(set(video_ids), key=lambda name: hashlib.sha256(f"{settings.seed}:{name}".encode()).hexdigest())
-    if len(ranked) < 10:
-        return {"train": sorted(ranked)}
-    tests = round(len(ranked) * settings.test)
-    validations = round(len(ranked) * settings.validation)
-    parts = {
-        "train": ranked[tests + validations :],
-        "validation": ranked[tests : tests + validations],
-        "test": ranked[:tests],
-    }
-    return {split: sorted(names) for split, names in parts.items() if names}
+    videos = set(video_ids)
+    if len(videos) < 10:
+        return {"train": sorted(videos)}
+    members: dict[str, list[str]] = {}
+    for name in sorted(videos):
+        members.setdefault(f"group {groups[name]}" if groups and name in groups else f"video {name}", []).append(name)
+    left = sorted(
+        members.values(), key=lambda group: hashlib.sha256(f"{settings.seed}:{group[0]}".encode()).hexdigest()
+    )
+    parts: dict[str, list[str]] = {}
+    for split, share in (("test", settings.test), ("validation", settings.validation)):
+        taken, left = _take_groups(left, round(len(videos) * share))
+        parts[split] = [name for group in taken for name in group]
+    parts["train"] = [name for group in left for name in group]
+    return {split: sorted(parts[split]) for split in SPLITS if parts[split]}
+
+
+def _take_groups(ranked: Sequence[list[str]], wanted: int) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the groups taken, which hold as near to `wanted` videos as their order allows, and those left."""
+    taken: list[list[str]] = []
+    left: list[list[str]] = []
+    missing = wanted
+    for group in ranked:
+        fits = len(group) <= missing
+        (taken if fits else left).append(group)
+        missing -= len(group) if fits else 0
+    if missing > 0 and len(left) > 1:
+        nearest = min(left, key=lambda group: abs(len(group) - missing))
+        excess = abs(len(nearest) - missing)
+        if excess < missing or (not taken and excess == missing):
+            taken.append(nearest)
+            left.remove(nearest)
+    return taken, left
 
 
 def write_dataset(
     out: Path,
     stories: Iterable[Story],
     *,
-    media: MediaSource | None = None,
+    media: MediaSource | StagedMedia | None = None,
     splits: SplitSettings | None = None,
+    groups: Mapping[str, str] | None = None,
     facts: CardFacts | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    takedown: TakedownList | None = None,
     writer: WriterSettings | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -123,7 +164,10 @@ def write_dataset(
         stories: In any order.
         media: Where the videos are; only `stories` is written without.
         splits: How videos are divided.
+        groups: Video -> group that stays in one split, from `quality.leakage.leak_safe_groups`.
         facts: What the card says beside what the data tell.
+        provenance: By what the stories were made; it goes into the manifest.
+        takedown: A list that goes into the folder, hashed, where loading reads it; the stories are not looked at.
         writer: Sizes of row groups and shards.
         overwrite: Replace a folder of ours.
         progress: Whether to show a bar on stderr.
@@ -139,12 +183,16 @@ def write_dataset(
     for one, other in itertools.pairwise(ordered):
         if one.story_id == other.story_id:
             raise InputError(f"Two stories have the ID {one.story_id}.")
-    parts = split_videos((story.video_id for story in ordered), splits or SplitSettings())
+    parts = split_videos((story.video_id for story in ordered), splits or SplitSettings(), groups)
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        report = _write(partial, ordered, parts, media, facts or CardFacts(), writer or WriterSettings(), progress, out)
+        report = _write(
+            partial, ordered, parts, media, facts or CardFacts(), writer or WriterSettings(), progress, out, provenance
+        )
+        if takedown:
+            (partial / TAKEDOWN_FILE).write_text(takedown.to_text(), encoding="utf-8")
         _check_loads(partial, report)
         _replace(partial, out)
     except OSError as error:
@@ -169,6 +217,31 @@ def check_out(out: Path, *, overwrite: bool) -> None:
             raise InputError(f"{out} holds a dataset already. Give --overwrite to replace it.")
 
 
+def read_dataset_report(out: Path) -> DatasetReport:
+    """Return what was written into a dataset folder, from its manifest.
+
+    Raises:
+        InputError: If it is no dataset folder of ours.
+    """
+    if not is_dataset_folder(out):
+        raise InputError(f"{out} is no dataset folder.")
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    rows: dict[str, dict[str, int]] = {}
+    for shard in manifest["shards"]:
+        config, name = shard["path"].split("/")
+        by_split = rows.setdefault(config, {})
+        split = name.split("-")[0]
+        by_split[split] = by_split.get(split, 0) + shard["rows"]
+    return DatasetReport(
+        out=out,
+        rows=rows,
+        splits=manifest["splits"],
+        skipped=[(one["what"], one["reason"]) for one in manifest["skipped"]],
+        num_bytes=sum(shard["bytes"] for shard in manifest["shards"]),
+        provenance=manifest.get("provenance", {}),
+    )
+
+
 def is_dataset_folder(path: Path) -> bool:
     """Return whether a folder is one that `write_dataset` has written."""
     try:
@@ -178,8 +251,8 @@ def is_dataset_folder(path: Path) -> bool:
 
 
 def _write(
-    root: Path, stories: Sequence[Story], parts: dict[str, list[str]], media: MediaSource | None, facts: CardFacts,
-    settings: WriterSettings, progress: bool, out: Path,
+    root: Path, stories: Sequence[Story], parts: dict[str, list[str]], media: MediaSource | StagedMedia | None,
+    facts: CardFacts, settings: WriterSettings, progress: bool, out: Path, provenance: Mapping[str, Any] | None,
 ) -> DatasetReport:  # fmt: skip
     shards: dict[str, dict[str, list[ShardFacts]]] = {config: {} for config in CONFIGS}
     sizes: dict[tuple[str, str], int] = {}
@@ -215,6 +288,7 @@ def _write(
         "version": 1,
         "tool": f"animeshooter-hf {__version__}",
         "libraries": {name: metadata.version(name) for name in ("av", "datasets", "numpy", "pyarrow")},
+        "provenance": dict(provenance or {}),
         "splits": parts,
         "shards": [
             {"path": shard.path, "rows": shard.num_rows, "bytes": shard.num_bytes, "sha256": shard.sha256}
@@ -235,21 +309,35 @@ def _write(
 
 
 def _write_story(
-    story: Story, writers: dict[str, ConfigWriter], media: MediaSource | None, skipped: list[tuple[str, str]]
+    story: Story,
+    writers: dict[str, ConfigWriter],
+    media: MediaSource | StagedMedia | None,
+    skipped: list[tuple[str, str]],
 ) -> None:
     writers["stories"].write_story([story.to_json()])
-    path = None if media is None else media.video_path(story.video_id)
-    if path is None:
-        return
     try:
-        made = make_media(story, path)
+        made = _story_media(story, media)
     except InputError as error:
         skipped.append((story.story_id, str(error)))
         return
+    if made is None:
+        return
     skipped.extend(made.skipped)
+    # The audio release cuts the same videos differently: its stories are no second set of picture shots.
+    only_audio = is_audio_story_id(story.story_id)
     for config, rows in (("shots", made.shots), ("references", made.references), ("audio", made.audio)):
-        if rows:
+        if rows and (config == "audio" or not only_audio):
             writers[config].write_story(rows)
+
+
+def _story_media(story: Story, media: MediaSource | StagedMedia | None) -> StoryMedia | None:
+    """Return the media rows of a story: made already, or made now from its video."""
+    if media is None:
+        return None
+    if isinstance(media, StagedMedia):
+        return media.story_media(story)
+    path = media.video_path(story.video_id)
+    return None if path is None else make_media(story, path)
 
 
 def _check_loads(root: Path, report: DatasetReport) -> None:

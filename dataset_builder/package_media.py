@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from animeshooter_hf.clock import seconds_at
+from animeshooter_hf.dataset_builder.release.masks import default_references
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.features import AUDIO_SAMPLE_RATE
 from animeshooter_hf.records import ReferenceMask, Shot, Story, rle_to_json, shot_to_json
@@ -47,49 +48,75 @@ class StoryMedia:
     """(shot or reference, why it has no row)."""
 
 
-def make_media(story: Story, path: Path, *, crf: int = 18) -> StoryMedia:
+def make_media(story: Story, path: Path, *, audio_story: Story | None = None, crf: int = 18) -> StoryMedia:
     """Return the media rows of a story.
 
     Args:
         story: Its shots carry frames of the video.
         path: The video.
+        audio_story: The same story cut anew where picture and sound change together, each of its shots with an audio
+            annotation; if None, the annotated shots of the story itself make the rows of `audio`.
         crf: Quality of the clips, x264's scale.
 
     Raises:
         InputError: If the video cannot be read at all.
     """
     info = probe(path)
-    usable, skipped = [], []
-    for shot in story.shots:
-        problem = _problem(shot, info.num_frames)
+    skipped: list[tuple[str, str]] = []
+    clips = _cut_usable(path, story.shots, info.num_frames, crf, skipped)
+    heard = story if audio_story is None else audio_story
+    annotated = [shot for shot in heard.shots if shot.audio is not None]
+    if annotated and not info.has_audio:
+        skipped.extend((shot.shot_id, "the video has no sound") for shot in annotated)
+        annotated = []
+    audio_clips = clips if audio_story is None else _cut_usable(path, annotated, info.num_frames, crf, skipped)
+    references = _reference_rows(story, path, info.num_frames, skipped)
+    shots = [_shot_row(story, shot, clips[shot.shot_id])[0] for shot in story.shots if shot.shot_id in clips]
+    audio = _audio_rows(heard, annotated, path, audio_clips)
+    return StoryMedia(shots=shots, references=references, audio=audio, skipped=skipped)
+
+
+def _shot_row(story: Story, shot: Shot, clip: bytes) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return a row of `shots`, and the audio annotation that stood in it."""
+    columns = shot_to_json(shot)
+    annotation = columns.pop("audio_annotation")
+    row = {
+        "video_id": story.video_id,
+        "story_id": story.story_id,
+        **columns,
+        "num_shots": len(story.shots),
+        "storyline": story.storyline,
+        "video": {"path": f"{shot.shot_id}.mp4", "bytes": clip},
+    }
+    return row, annotation
+
+
+def _audio_rows(story: Story, shots: Sequence[Shot], path: Path, clips: dict[str, bytes]) -> list[dict[str, Any]]:
+    rows = []
+    index = index_frames(path)
+    for shot in shots:
+        if shot.shot_id not in clips:
+            continue
+        row, annotation = _shot_row(story, shot, clips[shot.shot_id])
+        start, end = index.seconds(shot.start_frame or 0), index.seconds(shot.end_frame or 0)
+        sound, rate = read_audio(path, start_seconds=start, end_seconds=end, sample_rate=AUDIO_SAMPLE_RATE)
+        flac = {"path": f"{shot.shot_id}.flac", "bytes": encode_flac(sound, rate)}
+        rows.append({**row, **(annotation or {}), "audio": flac})
+    return rows
+
+
+def _cut_usable(
+    path: Path, shots: Sequence[Shot], num_frames: int, crf: int, skipped: list[tuple[str, str]]
+) -> dict[str, bytes]:
+    """Return shot ID -> clip of those shots that can be cut."""
+    usable = []
+    for shot in shots:
+        problem = _problem(shot, num_frames)
         if problem:
             skipped.append((shot.shot_id, problem))
         else:
             usable.append(shot)
-    clips = _cut(path, usable, crf, skipped)
-    common = {"video_id": story.video_id, "story_id": story.story_id}
-    told = {"num_shots": len(story.shots), "storyline": story.storyline}
-    shots, audio = [], []
-    index = index_frames(path)
-    for shot in usable:
-        clip = clips.get(shot.shot_id)
-        if clip is None:
-            continue
-        columns = shot_to_json(shot)
-        annotation = columns.pop("audio_annotation")
-        video = {"path": f"{shot.shot_id}.mp4", "bytes": clip}
-        shots.append({**common, **columns, **told, "video": video})
-        if annotation is not None and info.has_audio:
-            start, end = shot.start_frame or 0, shot.end_frame or 0
-            sound, rate = read_audio(
-                path, start_seconds=index.seconds(start), end_seconds=index.seconds(end), sample_rate=AUDIO_SAMPLE_RATE
-            )
-            flac = {"path": f"{shot.shot_id}.flac", "bytes": encode_flac(sound, rate)}
-            audio.append({**common, **columns, **annotation, **told, "video": video, "audio": flac})
-        elif annotation is not None:
-            skipped.append((shot.shot_id, "the video has no sound"))
-    references = _reference_rows(story, path, info.num_frames, skipped)
-    return StoryMedia(shots=shots, references=references, audio=audio, skipped=skipped)
+    return _cut(path, usable, crf, skipped)
 
 
 def _problem(shot: Shot, num_frames: int) -> str | None:
@@ -131,7 +158,7 @@ def _cut(path: Path, shots: Sequence[Shot], crf: int, skipped: list[tuple[str, s
 
 
 def _reference_rows(story: Story, path: Path, num_frames: int, skipped: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    masks = [reference for reference in story.references if reference.mask is not None]
+    masks = [reference for reference in default_references(story) if reference.mask is not None]
     inside = [reference for reference in masks if reference.frame_index < num_frames]
     late = "its frame lies after the video's end"
     skipped.extend((_name(reference), late) for reference in masks if reference.frame_index >= num_frames)

@@ -133,7 +133,9 @@ class Ledger:
 
     def write_plan(self, plan: Plan, rank: int = 0) -> None:
         """Keep the plan of a run."""
-        self.store.write_json(f"plans/{rank:05d}.json", [[item, list(keys.items())] for item, keys in plan.keys.items()])
+        self.store.write_json(
+            f"plans/{rank:05d}.json", [[item, list(keys.items())] for item, keys in plan.keys.items()]
+        )
 
     def read_plan(self) -> Plan:
         """Return the plan of the last run, of all ranks together.

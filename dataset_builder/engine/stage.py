@@ -34,6 +34,12 @@ class Item:
     path: Path
     """The file."""
 
+    url: str | None = None
+    """Where the video can be found, if that is known."""
+
+    annotation: Path | None = None
+    """What a release tells of the film, see `release/film_annotation.py`; None if no release does."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageContext:
@@ -73,14 +79,17 @@ class StageResult:
 class Stage(Protocol):
     """One step of a build. It is pickled to the workers, so it holds settings and no open things."""
 
-    name: str
-    """Short name; also a folder of the work store."""
+    @property
+    def name(self) -> str:
+        """Short name; also a folder of the work store."""
 
-    version: int
-    """Goes up when the same input gives another output."""
+    @property
+    def version(self) -> int:
+        """Goes up when the same input gives another output."""
 
-    needs: tuple[str, ...]
-    """Names of the stages whose outputs it reads."""
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the stages whose outputs it reads."""
 
     def settings_key(self) -> Mapping[str, Any]:
         """Return what the output depends on beside the inputs, as JSON values."""

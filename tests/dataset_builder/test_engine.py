@@ -173,7 +173,12 @@ def test_a_unit_without_its_receipt_has_left_no_blob_that_counts(tmp_path: Path)
     assert ledger.states(Plan({"a": {"read": "k"}})).__next__().state == "done"
 
 
-def start_driver(tmp_path: Path, count: int) -> subprocess.Popen[bytes]:
+def begun(tmp_path: Path) -> int:
+    """Return how many units have begun so far."""
+    return len(ran(tmp_path)) if (tmp_path / "log").exists() else 0
+
+
+def start_driver(tmp_path: Path) -> subprocess.Popen[bytes]:
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from engine_stages import Hash, Read\n"
@@ -195,17 +200,20 @@ def test_a_driver_killed_again_and_again_redoes_at_most_one_unit_per_slot_and_le
     draw = random.Random(0)
     kills = 0
     for _ in range(20):
-        driver = start_driver(tmp_path, 24)
-        time.sleep(draw.uniform(0.05, 0.7))
-        if driver.poll() is None:
-            driver.send_signal(signal.SIGKILL)
-            kills += 1
-        driver.wait()
-    assert start_driver(tmp_path, 24).wait() == 0
+        # The kill comes at some moment after one to three more units have begun.
+        wanted = begun(tmp_path) + draw.randint(1, 3)
+        with start_driver(tmp_path) as driver:
+            while driver.poll() is None and begun(tmp_path) < wanted:
+                time.sleep(0.005)
+            time.sleep(draw.uniform(0, 0.03))
+            if driver.poll() is None:
+                driver.send_signal(signal.SIGKILL)
+                kills += 1
+    assert start_driver(tmp_path).wait() == 0
     log = ran(tmp_path)
     assert set(log) == {f"{item.id} {stage}" for item in items for stage in ("read", "hash")}
     assert len(log) <= 48 + 2 * kills
-    assert kills >= 3
+    assert kills >= 10
     deadline = time.monotonic() + 3
     while (left := processes_in(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -231,3 +239,80 @@ def processes_in(folder: Path) -> list[int]:
         if any(link.startswith(str(folder)) for link in links) and int(process.name) != os.getpid():
             found.append(int(process.name))
     return found
+
+
+def test_datatrove_ranks_do_the_same_and_leave_no_process_when_killed(tmp_path: Path) -> None:
+    pytest.importorskip("datatrove")
+    items = films(tmp_path / "films", {**{f"film-{number}": str(number) for number in range(8)}, "bad": "segfault"})
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from engine_stages import Hash, Read\n"
+        "from animeshooter_hf.dataset_builder.engine.runner import RunSettings\n"
+        "from animeshooter_hf.dataset_builder.engine.scale import BuildRank, launch\n"
+        "from animeshooter_hf.dataset_builder.engine.stage import Item\n"
+        "root = Path(sys.argv[1])\n"
+        "stages = (Read(root / 'log'), Hash(root / 'log', seconds=0.2))\n"
+        "items = tuple(Item(id=p.name, path=p) for p in sorted((root / 'films').iterdir()))\n"
+        "build = BuildRank(stages=stages, root=str(root / 'work'), settings=RunSettings(), items=items)\n"
+        "launch(build, launcher='processes', ranks=2)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as driver:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "work").glob("hash/*.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        driver.kill()
+    while (left := processes_in(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+    assert subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode == 0
+    used = runner(tmp_path)
+    assert used.ledger.count(used.ledger.read_plan()) == {
+        "read": {"done": 8, "quarantined": 1},
+        "hash": {"done": 8, "not needed": 1},
+    }
+    assert len([line for line in ran(tmp_path) if not line.startswith("bad")]) <= 16 + 2
+    alone = runner(tmp_path, root=tmp_path / "alone").run(items, progress=False)
+    assert sum(alone.done.values()) == 16
+
+
+SBATCH = """#!/usr/bin/env bash
+# Stands in for Slurm: runs the tasks of an array one after the other, in the job's environment.
+script="${@: -1}"
+array=$(grep -oE -- '--array=[0-9]+-[0-9]+' "$script" | head -1)
+array=${array#--array=}
+for task in $(seq ${array%%-*} ${array##*-}); do
+  env RUN_OFFSET=0 SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=7 SLURM_RESTART_COUNT=0 SLURM_CPUS_PER_TASK=1 \\
+    SLURM_NODEID=0 SLURM_NODELIST=localhost SLURM_JOB_NODELIST=localhost SLURM_MEM_PER_CPU=2048 bash "$script"
+done > "$0.log" 2>&1 < /dev/null
+echo 7
+"""
+
+
+def test_slurm_is_given_a_job_array_that_does_every_film_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datatrove")
+    from animeshooter_hf.dataset_builder.engine.scale import BuildRank, launch
+
+    programs = {"sbatch": SBATCH, "scontrol": "#!/bin/sh\necho localhost\n"}
+    for name, text in programs.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    search = [str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(search))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    items = films(tmp_path / "films", {f"film-{number}": str(number) for number in range(4)})
+    used = runner(tmp_path)
+    build = BuildRank(stages=used.stages, root=str(tmp_path / "work"), settings=RunSettings(), items=tuple(items))
+    options = {"time": "01:00:00", "partition": "cpu", "with_srun": False}
+    launch(build, launcher="slurm", ranks=2, options=options)
+    assert sorted(ran(tmp_path)) == sorted(f"{item.id} {stage}" for item in items for stage in ("read", "hash"))
+    assert used.ledger.count(used.ledger.read_plan()) == {"read": {"done": 4}, "hash": {"done": 4}}
+    with pytest.raises(InputError, match="does not take these options"):
+        launch(build, launcher="slurm", ranks=2, options={"colour": "red"})
+    with pytest.raises(InputError, match="There is no launcher"):
+        launch(build, launcher="cloud", ranks=2)
+    with pytest.raises(InputError, match="ranks must be positive"):
+        launch(build, launcher="slurm", ranks=0)

@@ -12,8 +12,13 @@ from animeshooter_hf.command_line import VERBS, build_parser, main
 OPTIONS = {
     "demo": ("--out --films --seconds --shots --seed --sample --fresh"),
     "toon": ("--films --out --seed --size --frame-rate --seconds --characters --workers --json"),
-    "ingest": ("paths --out --videos --split-seed --overwrite --json"),
-    "build": ("films --out --work --workers --split-seed --overwrite --json"),
+    "ingest": ("paths --out --videos --audio --video-ids --extend-tails --split-seed --overwrite --json"),
+    "build": (
+        "films --out --work --config --workers --timeout --memory --detector --annotator --model --model-kind "
+        "--base-url --script-mode --budget --batch --segmenter --checkpoint --media --rights --takedown --videos "
+        "--release-audio --download --duplicates --private-data --identities --split-seed --launcher --ranks "
+        "--launcher-options --dry-run --overwrite --json"
+    ),
     "generate": (
         "--model --story --caption --reference --allow-missing-references --out --seed --steps "
         "--num-frames --size --guidance --device --resume --overwrite --json"
