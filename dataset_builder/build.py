@@ -161,7 +161,7 @@ def build_dataset(
     items, refused = _open(specs, store, settings, progress=progress, is_new=is_new)
     rights = rights.with_films([(item.id, item.path) for item in items])
     plan = Plan.of(stages, items)
-    mark = _mark(plan, settings, rights, takedown)
+    mark = _mark(plan, settings, rights, takedown, facts)
     finished = _finished(out, mark, overwrite=overwrite)
     runner = LocalRunner(stages, store, settings.run)
     run = runner.run(items, progress=progress)
@@ -225,7 +225,9 @@ def _open(
         raise
 
 
-def _mark(plan: Plan, settings: BuildSettings, rights: RightsTable, takedown: TakedownList) -> str:
+def _mark(
+    plan: Plan, settings: BuildSettings, rights: RightsTable, takedown: TakedownList, facts: CardFacts | None
+) -> str:
     """Return a hash of everything that the packaged dataset depends on."""
     told = [
         [[item, list(keys.values())] for item, keys in plan.keys.items()],
@@ -233,6 +235,7 @@ def _mark(plan: Plan, settings: BuildSettings, rights: RightsTable, takedown: Ta
         settings_to_json(settings.splits),
         [rights.of(item).to_row() for item in plan.keys],
         takedown.fingerprint(),
+        None if facts is None else settings_to_json(facts),
         __version__,
     ]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

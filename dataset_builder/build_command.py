@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=int, metavar="MIB", help="a unit that holds more is killed (default: no limit)"
     )
-    parser.add_argument("--detector", metavar="NAME", help="of shot boundaries: own, pyscenedetect or transnetv2")
+    parser.add_argument(
+        "--detector", metavar="NAME", help="own, pyscenedetect, transnetv2 (weights in --config), or MODULE:CLASS"
+    )
     parser.add_argument(
         "--annotator",
         choices=("auto", "release", "script", "truth", "noisy", "model"),

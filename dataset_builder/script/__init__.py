@@ -1,1 +1,7 @@
-"""The story script of a segment: the question, the answer, and how the answer is checked, mended and set to frames."""
+"""The story script of a segment.
+
+question.py       what is asked, with pictures;  answer.py, json_text.py, stated_times.py how an answer is read
+align.py          checked, mended, asked once more;  timeline.py, snap.py times set to cuts and frames
+issues.py         everything that can be wrong, as a closed list
+film_script.py    what a film's own script tells, and the rules that every story must keep
+"""
