@@ -72,12 +72,23 @@ class RateLimiter:
     Args:
         folder: Where the state is; limiters of the same folder share it. On a local disk.
         limits: What is allowed.
+        clock: The time in seconds, the same for all who share the folder.
+        sleep: Waits for so many seconds of that clock.
     """
 
-    def __init__(self, folder: Path, limits: RateLimits) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: RateLimits,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._limits = limits
+        self._clock = clock
+        self._sleep = sleep
 
     @contextmanager
     def call(self, tokens: int) -> Iterator[Callable[[int], None]]:
@@ -109,19 +120,19 @@ class RateLimiter:
                     if attempt.enter_context(try_lock(self._folder / f"slot-{number}.lock")):
                         held.push(attempt.pop_all())
                         return
-            time.sleep(_NAP_SECONDS)
+            self._sleep(_NAP_SECONDS)
 
     def _wait_for_room(self, tokens: int) -> int:
         """Enter a call in the window as soon as there is room, and return its number."""
         while True:
             with locked(self._folder / "window.lock"):
-                now = time.time()
+                now = self._clock()
                 entries, next_number = self._read(now)
                 wait_seconds = self._wait_seconds(entries, tokens, now)
                 if wait_seconds <= 0:
                     self._write([*entries, _Entry(next_number, now, tokens)], next_number + 1)
                     return next_number
-            time.sleep(min(wait_seconds, _LONGEST_NAP_SECONDS))
+            self._sleep(min(wait_seconds, _LONGEST_NAP_SECONDS))
 
     def _wait_seconds(self, entries: list[_Entry], tokens: int, now: float) -> float:
         """Return how long it takes until enough old calls have left the window."""
@@ -146,7 +157,7 @@ class RateLimiter:
 
     def _correct(self, number: int, tokens: int) -> None:
         with locked(self._folder / "window.lock"):
-            entries, next_number = self._read(time.time())
+            entries, next_number = self._read(self._clock())
             for entry in entries:
                 if entry.number == number:
                     entry.tokens = tokens

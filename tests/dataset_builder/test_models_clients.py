@@ -91,7 +91,7 @@ def test_a_retry_waits_as_long_as_the_server_asks(ask: Ask) -> None:
 def test_a_retry_without_a_hint_backs_off(ask: Ask) -> None:
     answer, stub = ask([503])
     assert answer.outcome == "ok"
-    assert 0.3 < stub.log[1].seconds - stub.log[0].seconds < 2
+    assert stub.log[1].seconds - stub.log[0].seconds > 0.3
 
 
 def test_a_failure_that_stays_is_an_error_after_the_retries(ask: Ask) -> None:

@@ -19,7 +19,7 @@ from animeshooter_hf.errors import InputError
 sys.path.insert(0, str(Path(__file__).parent))
 from endpoint_stub import Fault, start_stub
 
-WINDOW = 0.6
+WINDOW = 0.75
 
 CHILD = """
 import sys
@@ -51,10 +51,28 @@ def calls_of(folder: Path) -> list[list[float]]:
     return calls
 
 
-def passes(limiter: RateLimiter, tokens: int) -> float:
-    """Pass once, and return when."""
+def passes(limiter: RateLimiter, tokens: int) -> None:
     with limiter.call(tokens):
-        return time.time()
+        pass
+
+
+class HandClock:
+    """A clock that only moves when somebody sleeps, so that waiting is exact and takes no time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def limiter(self, folder: Path, **limits: int) -> RateLimiter:
+        allowed = RateLimits(**limits, window_seconds=WINDOW, margin_seconds=0.0)
+        return RateLimiter(folder, allowed, clock=lambda: self.seconds, sleep=self.sleep)
+
+    def passes(self, limiter: RateLimiter, tokens: int) -> float:
+        """Pass once, and return when."""
+        passes(limiter, tokens)
+        return self.seconds
 
 
 def test_two_processes_share_the_limits(tmp_path: Path) -> None:
@@ -75,32 +93,34 @@ def test_two_processes_share_the_limits(tmp_path: Path) -> None:
 
 
 def test_requests_pass_at_once_up_to_the_limit_and_then_wait(tmp_path: Path) -> None:
-    limiter = RateLimiter(tmp_path, RateLimits(requests=3, window_seconds=WINDOW, margin_seconds=0.0))
-    times = [passes(limiter, 1) for _ in range(5)]
-    assert times[2] - times[0] < WINDOW / 2
-    assert WINDOW <= times[3] - times[0] < 2 * WINDOW
-    assert most_in_window(times, WINDOW) <= 3
+    clock = HandClock()
+    limiter = clock.limiter(tmp_path, requests=3)
+    assert [clock.passes(limiter, 1) for _ in range(5)] == [0, 0, 0, WINDOW, WINDOW]
+
+
+def test_the_window_slides(tmp_path: Path) -> None:
+    clock = HandClock()
+    limiter = clock.limiter(tmp_path, requests=2)
+    first = clock.passes(limiter, 1)
+    clock.sleep(WINDOW / 3)
+    second = clock.passes(limiter, 1)
+    assert [clock.passes(limiter, 1), clock.passes(limiter, 1)] == [first + WINDOW, second + WINDOW]
 
 
 def test_tokens_are_limited_and_corrected_after_the_call(tmp_path: Path) -> None:
-    limiter = RateLimiter(tmp_path, RateLimits(tokens=100, window_seconds=WINDOW, margin_seconds=0.0))
-    started = time.time()
+    clock = HandClock()
+    limiter = clock.limiter(tmp_path, tokens=100)
     for _ in range(5):  # estimated at 50, but 10 in truth: no need to wait
         with limiter.call(50) as correct:
             correct(10)
-    assert time.time() - started < WINDOW / 2
-    with limiter.call(50):
-        assert time.time() - started < WINDOW / 2
-    with limiter.call(50):
-        assert time.time() - started >= WINDOW / 2
+    assert clock.passes(limiter, 50) == 0
+    assert clock.passes(limiter, 50) == WINDOW
 
 
 def test_a_question_larger_than_the_limit_passes_alone(tmp_path: Path) -> None:
-    limiter = RateLimiter(tmp_path, RateLimits(tokens=100, window_seconds=WINDOW, margin_seconds=0.0))
-    started = passes(limiter, 50)
-    large = passes(limiter, 5000)
-    assert large - started >= WINDOW
-    assert passes(limiter, 50) - large >= WINDOW
+    clock = HandClock()
+    limiter = clock.limiter(tmp_path, tokens=100)
+    assert [clock.passes(limiter, tokens) for tokens in (50, 5000, 50)] == [0, WINDOW, 2 * WINDOW]
 
 
 def test_a_large_question_is_not_overtaken_by_small_ones(tmp_path: Path) -> None:
@@ -160,9 +180,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     holder.kill()
     holder.wait()
     holder.stdout.close()
-    started = time.time()
-    passes(RateLimiter(tmp_path, RateLimits(in_flight=1)), 1)
-    assert time.time() - started < 1
+    passes(RateLimiter(tmp_path, RateLimits(in_flight=1)), 1)  # waits for ever otherwise
 
 
 def test_waiting_takes_no_processor_time(tmp_path: Path) -> None:
@@ -181,11 +199,9 @@ def test_a_damaged_window_counts_no_calls(tmp_path: Path, state: str) -> None:
 
 
 def test_without_limits_everything_passes(tmp_path: Path) -> None:
-    limiter = RateLimiter(tmp_path, RateLimits())
-    started = time.time()
-    for _ in range(20):
-        passes(limiter, 10**9)
-    assert time.time() - started < 1
+    clock = HandClock()
+    limiter = RateLimiter(tmp_path, RateLimits(), clock=lambda: clock.seconds, sleep=clock.sleep)
+    assert {clock.passes(limiter, 10**9) for _ in range(20)} == {0.0}
 
 
 @pytest.mark.parametrize("limit", ["requests", "tokens", "in_flight"])
