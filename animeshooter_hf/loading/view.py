@@ -1,53 +1,31 @@
-"""A joined view of a dataset folder: stories with their clips, references and sound, each decoded when it is touched.
+"""A joined view of a dataset: stories with their clips, references and sound, each decoded when it is touched.
 
-The Parquet files are read in place, without `datasets` and without a copy in a cache. Only text is read when the view
-is opened; a clip's bytes are read when a frame of it is asked for, and nothing beside it.
+The Parquet files are read in place, without `datasets` and without a copy in a cache. When a view is opened, only the
+IDs of its stories are read; text comes when a story is looked at, and a clip's bytes when a frame of it is asked for,
+and nothing beside it. Where the files are afar (`streaming=True`), the same holds for what goes over the network.
 """
 
-import re
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from PIL import Image
 
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.records import Shot, Story
-from animeshooter_hf.takedown import TAKEDOWN_FILE, TakedownList
-from animeshooter_hf.video import iter_frames, probe, read_audio, read_frames
+from animeshooter_hf.loading.dataset_files import find_dataset
+from animeshooter_hf.loading.opened_dataset import MEDIA, CacheInfo, CacheSettings, OpenedDataset
+from animeshooter_hf.loading.parquet_table import ParquetTable
+from animeshooter_hf.loading.story_item import StoryItem
+from animeshooter_hf.optional import require
+from animeshooter_hf.takedown import TakedownList
 
-__all__ = ["MEDIA", "ReferenceImage", "StoryItem", "StoryView", "load_stories"]
+if TYPE_CHECKING:
+    from animeshooter_hf.loading.torch_dataset import StoryDataset
 
-MEDIA = {"video": "shots", "references": "references", "audio": "audio"}
-"""What can be joined -> the config that holds it."""
-
-_KEPT_ROW_GROUPS = 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ReferenceImage:
-    """A reference of a character."""
-
-    character_id: str
-    """Whom it shows."""
-
-    frame_index: int
-    """Frame of the video."""
-
-    image: NDArray[np.uint8]
-    """The whole frame, shape (height, width, 3)."""
-
-    cutout: NDArray[np.uint8]
-    """Frame times mask, shape (height, width, 4); the fourth channel is alpha."""
-
-    mask: NDArray[np.bool_]
-    """The mask, shape (height, width)."""
+__all__ = ["StoryView", "load_stories"]
 
 
 def load_stories(
@@ -56,256 +34,224 @@ def load_stories(
     *,
     media: Sequence[str] = ("video", "references", "audio"),
     takedown: TakedownList | str | Path | None = None,
+    streaming: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    with_masks: bool = True,
+    caches: CacheSettings | None = None,
 ) -> "StoryView":
-    """Return the stories of a dataset folder, or of a dataset repository on the Hub, in order of their IDs.
+    """Return the stories of a dataset folder, or of a dataset repository on the Hub, in the order of the dataset.
 
     Args:
-        path_or_repo: A folder, or an ID such as "ORG/NAME", which is downloaded to the Hub's cache first.
+        path_or_repo: A folder, an ID such as "ORG/NAME" (or "hf://datasets/ORG/NAME"), which is downloaded to the
+            Hub's cache first unless `streaming`, or with `streaming` any address that fsspec knows.
         split: Split to open.
         media: What will be looked at beside the text: any of `MEDIA`. A config that is not there gives nothing.
         takedown: A takedown list, or its file. Its stories are left out, as are those of the dataset's own
             `takedown.txt`.
+        streaming: Read by ranges and download nothing as a whole.
+        revision: Branch, tag or commit of the repository.
+        token: Token of the Hub; None for the one that is stored.
+        with_masks: Whether `StoryItem.story` carries the reference masks, which are most of the text.
+        caches: How much is kept in memory.
 
     Raises:
         InputError: If there is no such folder or split, it is no dataset of this layout, or a takedown list cannot be
             read or understood.
         ValueError: If `media` holds an unknown name.
+
+    Example:
+        >>> view = load_stories("out/dataset", media=("video",))  # doctest: +SKIP
+        >>> view[0].frames(2, 10, 26).shape  # frames 10 to 26 of the third shot  # doctest: +SKIP
+        (16, 480, 720, 3)
     """
     for name in media:
         if name not in MEDIA:
             raise ValueError(f"media must be some of {', '.join(MEDIA)}, got {name!r}.")
-    root = Path(path_or_repo)
-    if not root.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(path_or_repo)):
-        root = _download(str(path_or_repo), split, media)
-    if not root.is_dir():
-        raise InputError(f"There is no dataset folder {path_or_repo}.")
-    if not (root / "stories").is_dir():
-        raise InputError(f"{root} is no dataset of ours: it has no folder `stories`.")
-    tables = {kind: _Shards.find(root, MEDIA[kind], split) for kind in media}
-    stories = _Shards.find(root, "stories", split)
-    if stories is None:
-        found = sorted({path.name.split("-")[0] for path in (root / "stories").glob("*.parquet")})
-        raise InputError(f"{root} has no split {split!r}. Its splits: {', '.join(found) or 'none'}.")
-    unwanted = TakedownList.read_beside(root)
+    configs = [MEDIA[name] for name in media]
+    files = find_dataset(path_or_repo, split, configs, streaming=streaming, revision=revision, token=token)
+    unwanted = files.takedown
     if takedown is not None:
         unwanted = unwanted.merge(takedown if isinstance(takedown, TakedownList) else TakedownList.read(takedown))
-    rows = [row for group in range(len(stories.groups)) for row in stories.read(group).to_pylist()]
-    rows = [row for row in rows if not unwanted.hits_row(row)]
-    return StoryView([StoryItem(Story.from_dataset_row(row), tables) for row in rows])
+    dataset = OpenedDataset(files, media, caches or CacheSettings())
+    table = dataset.table("stories")
+    names = [name for name in ("story_id", "video_id") if table and name in table.column_names]
+    if len(names) < 2 or table is None:
+        raise InputError(f"{files.name} is no dataset of ours: its stories have no IDs.")
+    ids = pa.concat_tables([part.cast(_IDS) for part in table.column(names)])
+    rows = np.arange(len(table), dtype=np.int64)
+    if len(unwanted):
+        hit = (unwanted.hits_story(*pair) for pair in zip(*(ids[name].to_pylist() for name in names), strict=True))
+        rows = rows[~np.fromiter(hit, np.bool_, len(rows))]
+    return StoryView(dataset, ids["story_id"].combine_chunks(), rows, with_masks=with_masks)
 
 
-class StoryView(Sequence["StoryItem"]):
-    """The stories of one split."""
+_IDS = pa.schema({"story_id": pa.string(), "video_id": pa.string()})
 
-    def __init__(self, items: Sequence["StoryItem"]) -> None:
-        self._items = list(items)
-        self._positions = {item.story.story_id: position for position, item in enumerate(self._items)}
+
+class StoryView(Sequence[StoryItem]):
+    """Some stories of one split. A part of a view shares the caches of the whole."""
+
+    def __init__(
+        self, dataset: OpenedDataset, ids: pa.StringArray, rows: NDArray[np.int64], *, with_masks: bool
+    ) -> None:
+        self._dataset, self._ids, self._rows, self._with_masks = dataset, ids, rows, with_masks
+        self._positions: dict[str, int] | None = None
+
+    def __reduce__(self) -> Any:
+        return _restore, (self._dataset, self._ids, self._rows, self._with_masks)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._rows)
 
-    def __iter__(self) -> Iterator["StoryItem"]:
-        return iter(self._items)
+    def __repr__(self) -> str:
+        return f"StoryView({self._dataset.files.name}, {len(self)} stories)"
+
+    def __iter__(self) -> Iterator[StoryItem]:
+        return (self[position] for position in range(len(self)))
 
     @overload
-    def __getitem__(self, index: int) -> "StoryItem": ...
+    def __getitem__(self, index: int) -> StoryItem: ...
     @overload
     def __getitem__(self, index: slice) -> "StoryView": ...
     def __getitem__(self, index: int | slice) -> "StoryItem | StoryView":
-        return StoryView(self._items[index]) if isinstance(index, slice) else self._items[index]
+        if isinstance(index, slice):
+            return self._with_rows(self._rows[index])
+        row = int(self._rows[index])
+        return StoryItem(self._dataset, row, self._ids[row].as_py(), with_masks=self._with_masks)
 
-    def find(self, story_id: str) -> "StoryItem":
+    @property
+    def story_ids(self) -> list[str]:
+        """The IDs of the stories."""
+        return self._ids.take(pa.array(self._rows)).to_pylist()
+
+    def find(self, story_id: str) -> StoryItem:
         """Return the story with an ID.
 
         Raises:
             InputError: If there is none.
         """
+        if self._positions is None:
+            self._positions = {name: position for position, name in enumerate(self.story_ids)}
         if story_id not in self._positions:
             example = next(iter(self._positions), "none")
             raise InputError(f"There is no story {story_id}; the split has {len(self)}, such as {example}.")
-        return self._items[self._positions[story_id]]
+        return self[self._positions[story_id]]
 
-
-class StoryItem:
-    """One story, and its media on demand."""
-
-    def __init__(self, story: Story, tables: "dict[str, _Shards | None]") -> None:
-        self.story = story
-        """The text: a `Story`."""
-        self._tables = tables
-
-    def __repr__(self) -> str:
-        return f"StoryItem({self.story.story_id}, {len(self.story.shots)} shots)"
-
-    @property
-    def shots(self) -> tuple[Shot, ...]:
-        """The shots, as records."""
-        return self.story.shots
-
-    def clip(self, shot_index: int) -> bytes:
-        """Return the mp4 of a shot.
-
-        Raises:
-            InputError: If the dataset holds no clip of it.
-        """
-        return self._media("video", shot_index, "video")
-
-    def num_frames(self, shot_index: int) -> int:
-        """Return how many frames the clip of a shot has."""
-        return probe(self.clip(shot_index)).num_frames
-
-    def frames(self, shot_index: int, start: int = 0, end: int | None = None) -> NDArray[np.uint8]:
-        """Return frames of a shot as RGB, shape (frames, height, width, 3).
+    def filter(
+        self,
+        *,
+        characters: str | Sequence[str] = (),
+        scenes: str | Sequence[str] = (),
+        min_shots: int = 0,
+        max_shots: int | None = None,
+    ) -> "StoryView":
+        """Return the stories that fit every condition; only the columns in question are read.
 
         Args:
-            shot_index: Position of the shot in the story.
-            start: First frame, counted in the shot.
-            end: Frame after the last one; the shot's end if None.
+            characters: Names of main characters that a story must have, all of them.
+            scenes: Names of main scenes that it must have.
+            min_shots: Fewest shots.
+            max_shots: Most shots; None for any number.
+        """
+        wanted = [("main_characters", name) for name in _names(characters)]
+        wanted += [("main_scenes", name) for name in _names(scenes)]
+        table = self._table()
+        counted = table.leaf("shots", "shot_index") if min_shots > 0 or max_shots is not None else None
+        columns = sorted({column for column, _ in wanted}) + ([counted] if counted else [])
+        keep = np.ones(len(table), np.bool_)
+        start = 0
+        for part in table.column(columns) if columns else ():
+            fits = keep[start : start + len(part)]
+            for column, name in wanted:
+                fits &= _has_name(part[column].combine_chunks(), name)
+            if counted:
+                lengths = pc.fill_null(pc.list_value_length(part["shots"]), 0).to_numpy()
+                fits &= (lengths >= min_shots) & (lengths <= (max_shots if max_shots is not None else lengths))
+            start += len(part)
+        return self._with_rows(self._rows[keep[self._rows]])
+
+    def select(self, predicate: Callable[[Mapping[str, Any]], bool], columns: Sequence[str]) -> "StoryView":
+        """Return the stories for which a predicate holds; it is given the named columns, and no others are read.
 
         Raises:
-            InputError: If the dataset holds no clip of it, or the range does not lie in it.
+            InputError: If there is no such column.
+
+        Example:
+            >>> view.select(lambda row: "train" in row["storyline"], ["storyline"])  # doctest: +SKIP
         """
-        return np.stack([frame.image for frame in iter_frames(self.clip(shot_index), start, end)])
+        keep = np.zeros(len(self._table()), np.bool_)
+        for rows, part in self._parts(columns):
+            keep[rows] = [bool(predicate(row)) for row in part.to_pylist()]
+        return self._with_rows(self._rows[keep[self._rows]])
 
-    def sample_frames(self, shot_index: int, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return chosen frames of a shot as RGB, shape (len(indices), height, width, 3)."""
-        return read_frames(self.clip(shot_index), indices)
+    def iter_tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield columns of the stories as Arrow tables, one after the other, in the order of the dataset.
 
-    def has_audio(self, shot_index: int) -> bool:
-        """Return whether the `audio` config holds the sound of a shot, as a row of its own or within a longer one."""
-        return self._audio_row(shot_index) is not None
-
-    def audio(self, shot_index: int) -> tuple[NDArray[np.float32], int]:
-        """Return the sound of a shot, shape (channels, samples), and its rate.
-
-        The rows of `audio` are cut where picture and sound change together, so a shot may be a part of one.
+        The fastest way to all captions: `view.iter_tables(["story_id", "shots"])`.
 
         Raises:
-            InputError: If the dataset holds no sound of it.
+            InputError: If there is no such column.
         """
-        row = self._audio_row(shot_index)
-        shot = self.story.shots[shot_index]
-        if row is None:
-            raise InputError(f"The dataset holds no audio of shot {shot.shot_id}.")
-        table = self._tables["audio"]
-        group, number = row["place"]
-        samples_CT, rate = read_audio(bytes(table.read(group, "audio")["audio"][number]["bytes"].as_py()))  # type: ignore[union-attr]
-        if row["shot_id"] == shot.shot_id or shot.start_seconds is None or shot.end_seconds is None:
-            return samples_CT, rate
-        start, end = (round((at - row["start_time"]) * rate) for at in (shot.start_seconds, shot.end_seconds))
-        return samples_CT[:, max(0, start) : end], rate
+        for _, part in self._parts(columns):
+            yield part
 
-    def audio_shots(self) -> list[dict[str, Any]]:
-        """Return the rows of `audio` of the story, in order, without their clips and samples."""
-        table = self._tables.get("audio")
-        return [] if table is None else table.spans_of(self.story.story_id)
+    def torch(self, **settings: Any) -> "StoryDataset":
+        """Return the stories as a dataset of PyTorch; the arguments are those of `StoryDataset`.
 
-    def _audio_row(self, shot_index: int) -> dict[str, Any] | None:
-        shot = self.story.shots[shot_index]
-        for row in self.audio_shots():
-            if row["shot_id"] == shot.shot_id:
-                return row
-            if None not in (shot.start_frame, shot.end_frame, row["start_frame"], row["end_frame"]) and (
-                row["start_frame"] <= shot.start_frame and shot.end_frame <= row["end_frame"]
-            ):
-                return row
-        return None
+        Raises:
+            MissingExtraError: If torch is not installed.
+        """
+        require("torch", extra="modeling", purpose="A dataset of PyTorch")
+        from animeshooter_hf.loading.torch_dataset import StoryDataset
 
-    def references(self, character_id: str | None = None) -> list[ReferenceImage]:
-        """Return the references of a character, or of all, in order of character and frame."""
-        table = self._tables.get("references")
+        return StoryDataset(self, **settings)
+
+    def cache_info(self) -> CacheInfo:
+        """Return what was read and what is kept, in this process, since the view was opened."""
+        return self._dataset.cache_info()
+
+    @property
+    def opened(self) -> OpenedDataset:
+        """The tables and caches behind the view."""
+        return self._dataset
+
+    def _parts(self, columns: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+        """Yield (rows of the whole table, columns of them) for the stories of this view."""
+        table = self._table()
+        for name in columns:
+            if name not in table.column_names:
+                raise InputError(f"There is no column {name!r}; there are {', '.join(table.column_names)}.")
+        is_mine = np.zeros(len(table), np.bool_)
+        is_mine[self._rows] = True
+        start = 0
+        for part in table.column(columns):
+            here = np.flatnonzero(is_mine[start : start + len(part)])
+            yield here + start, part if len(here) == len(part) else part.take(pa.array(here))
+            start += len(part)
+
+    def _table(self) -> ParquetTable:
+        table = self._dataset.table("stories")
         if table is None:
-            return []
-        rows = table.story_rows(self.story.story_id)
-        return [_reference(row) for row in rows if character_id in (None, row["character_id"])]
+            raise InputError(f"{self._dataset.files.name} holds no stories.")
+        return table
 
-    def _media(self, kind: str, shot_index: int, column: str) -> bytes:
-        shot = self.story.shots[shot_index]
-        table = self._tables.get(kind)
-        place = None if table is None else table.rows_of(self.story.story_id).get(shot.shot_id)
-        if table is None or place is None:
-            raise InputError(f"The dataset holds no {kind} of shot {shot.shot_id}.")
-        group, row = place
-        return bytes(table.read(group, column)[column][row]["bytes"].as_py())
+    def _with_rows(self, rows: NDArray[np.int64]) -> "StoryView":
+        return StoryView(self._dataset, self._ids, rows, with_masks=self._with_masks)
 
 
-class _Shards:
-    """The Parquet files of one split of one config, row group by row group."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._files = [pq.ParquetFile(path, memory_map=True) for path in paths]
-        self.groups = [(file, group) for file in self._files for group in range(file.metadata.num_row_groups)]
-        self._kept: OrderedDict[tuple[int, str | None], Any] = OrderedDict()
-        self._index: dict[str, dict[str, tuple[int, int]]] | None = None
-        self._spans: dict[str, list[dict[str, Any]]] = {}
-
-    @classmethod
-    def find(cls, root: Path, config: str, split: str) -> "_Shards | None":
-        paths = sorted((root / config).glob(f"{split}-*-of-*.parquet"))
-        return cls(paths) if paths else None
-
-    def read(self, group: int, column: str | None = None) -> Any:
-        """Return a row group as a table, whole or one column of it; the last ones are kept."""
-        key = (group, column)
-        if key not in self._kept:
-            file, number = self.groups[group]
-            self._kept[key] = file.read_row_group(number, columns=None if column is None else [column])
-            if len(self._kept) > _KEPT_ROW_GROUPS:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
-    def rows_of(self, story_id: str) -> dict[str, tuple[int, int]]:
-        """Return shot ID -> (row group, row) of a story; the index is read once, text columns only."""
-        if self._index is None:
-            self._index = {}
-            for number, (file, group) in enumerate(self.groups):
-                names = [name for name in ("story_id", "shot_id", "frame_index") if name in file.schema_arrow.names]
-                table = file.read_row_group(group, columns=names)
-                for row, values in enumerate(table.to_pylist()):
-                    name = values.get("shot_id", str(row))
-                    self._index.setdefault(values["story_id"], {})[name] = (number, row)
-        return self._index.get(story_id, {})
-
-    def spans_of(self, story_id: str) -> list[dict[str, Any]]:
-        """Return the rows of a story without media, each with its place in the files, in order of time."""
-        if story_id not in self._spans:
-            rows = []
-            for group, number in self.rows_of(story_id).values():
-                columns = [
-                    name for name in self.groups[group][0].schema_arrow.names if name not in ("video", "audio", "image")
-                ]
-                table = self.groups[group][0].read_row_group(self.groups[group][1], columns=columns)
-                rows.append({**table.slice(number, 1).to_pylist()[0], "place": (group, number)})
-            self._spans[story_id] = sorted(rows, key=lambda row: (row["start_frame"] is None, row["start_frame"]))
-        return self._spans[story_id]
-
-    def story_rows(self, story_id: str) -> list[dict[str, Any]]:
-        """Return the whole rows of a story."""
-        places = list(self.rows_of(story_id).values())
-        return [self.read(group).slice(row, 1).to_pylist()[0] for group, row in places]
+def _restore(dataset: OpenedDataset, ids: pa.StringArray, rows: NDArray[np.int64], with_masks: bool) -> StoryView:
+    return StoryView(dataset, ids, rows, with_masks=with_masks)
 
 
-def _reference(row: dict[str, Any]) -> ReferenceImage:
-    def picture(name: str, mode: str) -> NDArray[Any]:
-        return np.asarray(Image.open(BytesIO(row[name]["bytes"])).convert(mode))
-
-    return ReferenceImage(
-        character_id=row["character_id"],
-        frame_index=row["frame_index"],
-        image=picture("image", "RGB"),
-        cutout=picture("cutout", "RGBA"),
-        mask=picture("mask", "L") > 127,
-    )
+def _names(given: str | Sequence[str]) -> Sequence[str]:
+    return (given,) if isinstance(given, str) else given
 
 
-def _download(repo_id: str, split: str, media: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    configs = ["stories", *(MEDIA[kind] for kind in media)]
-    patterns = [TAKEDOWN_FILE, *(f"{config}/{split}-*.parquet" for config in configs)]
-    try:
-        return Path(snapshot_download(repo_id, repo_type="dataset", allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
-        raise InputError(f"The dataset {repo_id} is no folder here and cannot be had from the Hub.") from error
+def _has_name(lists: Any, name: str) -> NDArray[np.bool_]:
+    """Return for each list of records whether one of them has an ID."""
+    found = np.zeros(len(lists), np.bool_)
+    parents = pc.list_parent_indices(lists).to_numpy()
+    names = pc.struct_field(pc.list_flatten(lists), "id")
+    found[parents[pc.fill_null(pc.equal(names, name), False).to_numpy(zero_copy_only=False)]] = True
+    return found

@@ -7,6 +7,7 @@ shift of all that follow.
 """
 
 import io
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +33,11 @@ MAX_FRAME_RATE = 1000
 """Frames per second; time stamps that say more are damaged. The same limit as `clock.exact_frame_rate`."""
 
 _FALLBACK_TIME_BASE = Fraction(1, 1000)
+
+_OF_THREAD = threading.local()
+
+_KEEPS_CONVERTER = int(av.__version__.split(".")[0]) >= 17
+"""In PyAV 16 a converter that is used again gives other pixels for some formats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,9 +307,20 @@ class FrameCursor:
             yield ordinal, frame
 
 
-def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Return a decoded frame as uint8 of shape (height, width, 3), RGB."""
-    return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+def to_rgb(frame: av.VideoFrame, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Return a decoded frame as uint8 of shape (height, width, 3), RGB; written into `out` if that is given.
+
+    The same pixels as `frame.to_ndarray(format="rgb24")`, which sets a converter up for every frame; here each thread
+    keeps its own.
+    """
+    if _KEEPS_CONVERTER:
+        if not hasattr(_OF_THREAD, "reformatter"):
+            _OF_THREAD.reformatter = av.video.reformatter.VideoReformatter()
+        frame = _OF_THREAD.reformatter.reformat(frame, format="rgb24", threads=1)
+    if out is None:
+        return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    out[:] = frame.to_ndarray(format="rgb24")
+    return out
 
 
 def open_source(source: Source) -> "InputContainer":
