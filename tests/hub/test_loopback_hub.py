@@ -47,3 +47,35 @@ def test_a_commit_on_a_moved_branch_is_refused(hub: LoopbackHub, run_client) -> 
         "except Exception as error: print(error.response.status_code)"
     )
     assert run_client(code).splitlines()[-1] == "412"
+
+
+def test_a_part_of_a_file_is_read_from_xet_too(hub: LoopbackHub, run_client) -> None:
+    run_client(UPLOAD, xet=True)
+    code = (
+        "from huggingface_hub import HfFileSystem\n"
+        "with HfFileSystem().open('datasets/me/data/b.bin', block_size=64) as file:\n"
+        "    file.seek(900); print(file.read(5) == b'b' * 5)"
+    )
+    assert run_client(code, xet=True) == "True"
+    assert hub.count("GET", "/resolve/") > 0
+    assert not hub.uploads()
+
+
+def test_strangers_see_no_private_repository_and_readers_get_no_gated_file(hub: LoopbackHub, run_client) -> None:
+    run_client(UPLOAD)
+    code = (
+        "from huggingface_hub import HfApi, hf_hub_url\n"
+        "def ask(token, call):\n"
+        "    try: call(HfApi(token=token)); return 'yes'\n"
+        "    except Exception as error: return type(error).__name__\n"
+        "info = lambda api: api.dataset_info('me/data')\n"
+        "url = hf_hub_url('me/data', 'b.bin', repo_type='dataset')\n"
+        "file = lambda api: api.get_hf_file_metadata(url=url)\n"
+        "print([ask(token, call) for token in (False, 'hf_read', 'hf_x') for call in (info, file)])"
+    )
+    held = hub.repositories["dataset", "me/data"]
+    held.gated = "manual"
+    assert run_client(code) == "['yes', 'GatedRepoError', 'yes', 'GatedRepoError', 'yes', 'yes']"
+    held.is_private = True
+    missing = "'RepositoryNotFoundError'"
+    assert run_client(code) == f"[{missing}, {missing}, {missing}, {missing}, 'yes', 'yes']"
