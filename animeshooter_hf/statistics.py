@@ -168,6 +168,24 @@ class RunningDistribution:
         if len(self._counts) > MAX_DISTINCT:
             self._coarsen()
 
+    def merge(self, other: "RunningDistribution") -> None:
+        """Take all values that another one has taken; mean and range stay exact."""
+        self.unknown += other.unknown
+        for below, total in other._sums.items():
+            self._sums[below] = self._sums.get(below, 0) + total
+        if self._grain is not None or other._grain is not None:
+            self._note_own_range()
+            for value in (other._least, other._greatest, *(Fraction(*exact) for exact in other._counts)):
+                if value is not None:
+                    self._note_range(value)
+            self._grain = max(grain for grain in (self._grain, other._grain) if grain is not None)
+            self._round_counts()
+        for exact, number in other._counts.items():
+            kept = exact if self._grain is None else self._rounded(exact)
+            self._counts[kept] = self._counts.get(kept, 0) + number
+        if len(self._counts) > MAX_DISTINCT:
+            self._coarsen()
+
     def finish(self) -> Distribution:
         """Return the distribution of all values so far."""
         known = sum(self._counts.values())
@@ -199,18 +217,25 @@ class RunningDistribution:
         grain = self._grain or Fraction(1, 1000)
         return (round(Fraction(*exact) / grain) * grain).as_integer_ratio()
 
+    def _note_own_range(self) -> None:
+        """Note the range of what is kept, before it is rounded for the first time."""
+        if self._grain is None:
+            for exact in self._counts:
+                self._note_range(Fraction(*exact))
+
+    def _round_counts(self) -> None:
+        merged: dict[Exact, int] = {}
+        for exact, number in self._counts.items():
+            rounded = self._rounded(exact)
+            merged[rounded] = merged.get(rounded, 0) + number
+        self._counts = merged
+
     def _coarsen(self) -> None:
         """Round what is kept to 1/1000, or to ten times the last grain, until half the room is free."""
         while len(self._counts) > MAX_DISTINCT // 2:
-            if self._grain is None:
-                for exact in self._counts:
-                    self._note_range(Fraction(*exact))
+            self._note_own_range()
             self._grain = Fraction(1, 1000) if self._grain is None else self._grain * 10
-            merged: dict[Exact, int] = {}
-            for exact, number in self._counts.items():
-                rounded = self._rounded(exact)
-                merged[rounded] = merged.get(rounded, 0) + number
-            self._counts = merged
+            self._round_counts()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,6 +297,14 @@ class StoryCounter:
         for shot in story.shots:
             self._add_shot(shot, story)
         self._counts["audio_stories"] += any(shot.audio is not None for shot in story.shots)
+
+    def merge(self, other: "StoryCounter") -> None:
+        """Take all stories that another counter has taken, such as that of another split."""
+        self._counts.update(other._counts)
+        self._stories_of.update(other._stories_of)
+        self._audio_types.update(other._audio_types)
+        for name, running in other._running.items():
+            self._running[name].merge(running)
 
     def finish(self, videos: Mapping[str, VideoFacts] | None = None) -> StoryStatistics:
         """Return the statistics so far.

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plot_boundaries",
+    "plot_counts",
     "plot_histograms",
+    "plot_ratios",
     "plot_shot_scores",
     "plot_sound_lanes",
+    "plot_splits",
     "plot_transitions",
     "plot_waveform",
 ]
@@ -179,6 +182,77 @@ def plot_histograms(path: Path, panels: Mapping[str, Distribution], *, papers: M
         axes.set_visible(False)
     marks = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return path
+
+
+def plot_counts(path: Path, counts: Mapping[str, int], *, title: str) -> Path:
+    """Draw a bar per name, with its number, in the order given; the axis is logarithmic where they differ much."""
+    ticker: Any = require("matplotlib.ticker", extra="report", purpose="Drawing plots")
+    figure, axes = _canvas(8.5, 0.26 * len(counts) + 0.8)
+    names, numbers = list(counts), list(counts.values())
+    axes.barh(names, numbers, color=_COLOURS[0], alpha=0.8, height=0.7)
+    axes.tick_params(axis="y", length=0, labelsize=8)
+    axes.tick_params(axis="x", labelsize=7)
+    if max(numbers) > 50 * min(numbers):
+        axes.set_xscale("log")
+        axes.set_xlim(left=0.5)
+    else:
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True))
+    axes.bar_label(axes.containers[0], [f"{number:,}" for number in numbers], padding=3, fontsize=7)  # type: ignore[arg-type]
+    axes.margins(x=0.1)
+    axes.set_ylim(len(counts) - 0.4, -0.6)
+    return _save(figure, axes, path, title)
+
+
+def plot_ratios(path: Path, ratios: Mapping[str, float], *, title: str) -> Path:
+    """Draw a bar per name from 1 to its ratio, on a logarithmic axis: left is less, right is more."""
+    ticker: Any = require("matplotlib.ticker", extra="report", purpose="Drawing plots")
+    figure, axes = _canvas(8.5, 0.26 * len(ratios) + 0.8)
+    names = list(ratios)
+    logs = [float(np.log2(max(ratio, 1 / 64))) for ratio in ratios.values()]
+    axes.barh(names, logs, color=_COLOURS[0], alpha=0.8, height=0.7)
+    axes.axvline(0, color="#4d4d4d", linewidth=1)
+    axes.invert_yaxis()
+    reach = max(1.0, max(abs(one) for one in logs) * 1.15)
+    axes.set_xlim(-reach, reach)
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{2**value:.2g}"))
+    axes.bar_label(axes.containers[0], [f"{ratio:.2f}" for ratio in ratios.values()], padding=3, fontsize=7)  # type: ignore[arg-type]
+    axes.tick_params(axis="y", length=0, labelsize=8)
+    axes.tick_params(axis="x", labelsize=7)
+    return _save(figure, axes, path, title)
+
+
+def plot_splits(path: Path, splits: Mapping[str, Mapping[str, Distribution]], *, labels: Mapping[str, str]) -> Path:
+    """Draw, per distribution, a box per split: quartiles as a bar, the mean as a dot, the range as a line.
+
+    Args:
+        path: Where it goes.
+        splits: Split -> name -> distribution.
+        labels: Name -> what it is, in words.
+    """
+    figures: Any = require("matplotlib.figure", extra="report", purpose="Drawing plots")
+    names = list(next(iter(splits.values())))
+    figure = figures.Figure(figsize=(3.4 * len(names), 0.42 * len(splits) + 1.1), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names), sharey=True)), names, strict=True):
+        for row, of_split in enumerate(splits.values()):
+            one = of_split[name]
+            if one.lower_quartile is not None and one.upper_quartile is not None:
+                axes.plot([one.minimum, one.maximum], [row, row], color="#9a9a9a", linewidth=1)
+                axes.barh(
+                    row, one.upper_quartile - one.lower_quartile, left=one.lower_quartile, height=0.5,
+                    color=_COLOURS[0], alpha=0.75,
+                )  # fmt: skip
+                axes.plot([one.median] * 2, [row - 0.25, row + 0.25], color="white", linewidth=1.5)
+                axes.plot(one.mean, row, "o", color=_COLOURS[1], markersize=4)
+        axes.use_sticky_edges = False
+        axes.set_title(labels.get(name, name), fontsize=9, loc="left")
+        axes.set_yticks(range(len(splits)), list(splits), fontsize=8)
+        axes.set_ylim(len(splits) - 0.5, -0.5)
+        axes.tick_params(axis="x", labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("bar: quartiles and median; line: range; dot: mean", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     return path
