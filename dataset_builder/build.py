@@ -72,13 +72,14 @@ FILM_FACTS = CardFacts(
     ),
     known_gaps=(
         "Scripts and sound descriptions were written by a model and not checked by people.",
-        "Each film keeps the rights of its owners; see the rights in `build_report.json`.",
+        "Each film keeps the rights of its owners; what is known of them stands in `manifest.json`.",
     ),
 )
 """What the card says of other films."""
 
 RELEASE_FACTS = CardFacts(
     title="AnimeShooter stories, set to frames",
+    source_datasets=("extended",),
     summary="Stories of the public AnimeShooter release, their shots set to the exact frames of the films.",
     licence="cc-by-nc-4.0",
     made_by=(
@@ -89,7 +90,7 @@ RELEASE_FACTS = CardFacts(
     known_gaps=(
         "Annotations were written by a model and not checked by people.",
         "Stories whose film was not at hand are not here; `build_report.json` counts them.",
-        "Each film keeps the rights of its owners; see the rights in `build_report.json`.",
+        "Each film keeps the rights of its owners; what is known of them stands in `manifest.json`.",
     ),
 )
 """What the card says of the films of the public release."""
@@ -192,6 +193,7 @@ def build_dataset(
             splits=settings.splits,
             groups=checked.groups,
             facts=facts or _facts(kept),
+            rights={one.video_id: rights.of(one.video_id) for one in kept},
             provenance={**_provenance(settings, stages, kept), "mark": mark, "films": names},
             takedown=takedown,
             overwrite=overwrite or finished is not None,

@@ -21,7 +21,7 @@ from animeshooter_hf.features import AUDIO_SAMPLE_RATE
 from animeshooter_hf.records import ReferenceMask, Shot, Story, rle_to_json, shot_to_json
 from animeshooter_hf.video import cut_clips, encode_flac, index_frames, probe, read_audio, read_frames
 
-__all__ = ["MediaSource", "StoryMedia", "make_media"]
+__all__ = ["MediaSource", "StoryMedia", "make_media", "reason_without_folder"]
 
 
 class MediaSource(Protocol):
@@ -141,7 +141,7 @@ def _cut(path: Path, shots: Sequence[Shot], crf: int, skipped: list[tuple[str, s
             try:
                 clips[shot_id] = next(cut_clips(path, [span], crf=crf))
             except InputError as error:
-                skipped.append((shot_id, str(error)))
+                skipped.append((shot_id, reason_without_folder(error, path)))
     for shot_id, clip in list(clips.items()):
         start, end = spans[shot_id]
         try:
@@ -161,19 +161,19 @@ def _reference_rows(story: Story, path: Path, num_frames: int, skipped: list[tup
     masks = [reference for reference in default_references(story) if reference.mask is not None]
     inside = [reference for reference in masks if reference.frame_index < num_frames]
     late = "its frame lies after the video's end"
-    skipped.extend((_name(reference), late) for reference in masks if reference.frame_index >= num_frames)
+    skipped.extend((_name(reference, story), late) for reference in masks if reference.frame_index >= num_frames)
     wanted = sorted({reference.frame_index for reference in inside})
     try:
         frames = dict(zip(wanted, read_frames(path, wanted), strict=True))
     except InputError as error:
-        skipped.extend((_name(reference), str(error)) for reference in inside)
+        skipped.extend((_name(reference, story), reason_without_folder(error, path)) for reference in inside)
         return []
     appearances = {character.id: character.appearance for character in story.characters}
     rows = []
     for reference in sorted(inside, key=lambda one: (one.character_id, one.frame_index)):
         row = _reference_row(story, reference, frames[reference.frame_index], appearances.get(reference.character_id))
         if isinstance(row, str):
-            skipped.append((_name(reference), row))
+            skipped.append((_name(reference, story), row))
         else:
             rows.append(row)
     return rows
@@ -224,5 +224,10 @@ def _image_cell(image: NDArray[np.uint8], name: str) -> dict[str, Any]:
     return {"path": name, "bytes": buffer.getvalue()}
 
 
-def _name(reference: ReferenceMask) -> str:
-    return f"reference of {reference.character_id} in frame {reference.frame_index}"
+def _name(reference: ReferenceMask, story: Story) -> str:
+    return f"reference of {reference.character_id} in frame {reference.frame_index} of {story.story_id}"
+
+
+def reason_without_folder(error: InputError, path: Path) -> str:
+    """Return what went wrong with a video, without the folder that it lies in: that is nobody's business."""
+    return str(error).replace(str(path), path.name)

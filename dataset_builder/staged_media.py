@@ -69,29 +69,53 @@ class StagedMedia:
             clean: What is done to every text that somebody wrote, such as taking private data out.
         """
         self._files, self._fetch, self._clean = files, fetch, clean
-        self._open: OrderedDict[str, dict[str, dict[str, list[dict[str, Any]]]]] = OrderedDict()
+        self._open: OrderedDict[str, dict[str, _StagedFile]] = OrderedDict()
 
     def story_media(self, story: Story) -> StoryMedia | None:
         """Return the rows of a story, or None if its film has none at all."""
         if story.video_id not in self._files:
             return None
-        by_config = self._rows(story.video_id)
-        rows: dict[str, Sequence[dict[str, Any]]] = {
-            config: by_config.get(config, {}).get(story.story_id, []) for config in MEDIA_CONFIGS
-        }
+        files = self._staged(story.video_id)
+        rows = {config: self._rows(files, config, story.story_id) for config in MEDIA_CONFIGS}
         return StoryMedia(shots=rows["shots"], references=rows["references"], audio=rows["audio"], skipped=())
 
-    def _rows(self, video_id: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
-        """Return config -> story -> rows of a film; the last films stay open, since stories come film by film."""
+    def _rows(self, files: Mapping[str, "_StagedFile"], config: str, story_id: str) -> Sequence[dict[str, Any]]:
+        rows = files[config].rows(story_id) if config in files else []
+        if self._clean is not None:
+            for row in rows:
+                row.update({key: self._clean(row[key]) for key in _TEXTS if row.get(key)})
+        return rows
+
+    def _staged(self, video_id: str) -> Mapping[str, "_StagedFile"]:
+        """Return config -> file of a film; the last films stay open, since stories come film by film."""
         if video_id not in self._open:
-            opened: dict[str, dict[str, list[dict[str, Any]]]] = {}
-            for config, name in self._files[video_id].items():
-                by_story = opened.setdefault(config, {})
-                for row in pq.read_table(self._fetch(name)).to_pylist():
-                    if self._clean is not None:
-                        row.update({key: self._clean(row[key]) for key in _TEXTS if row.get(key)})
-                    by_story.setdefault(row["story_id"], []).append(row)
-            self._open[video_id] = opened
+            self._open[video_id] = {
+                config: _StagedFile(self._fetch(name)) for config, name in self._files[video_id].items()
+            }
             if len(self._open) > _KEPT_FILMS:
-                self._open.popitem(last=False)
+                for file in self._open.popitem(last=False)[1].values():
+                    file.close()
         return self._open[video_id]
+
+
+class _StagedFile:
+    """The staged rows of a film in one config; only the story that is asked for is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        self._groups: dict[str, list[int]] = {}
+        for group in range(self._file.num_row_groups):
+            names = self._file.read_row_group(group, columns=["story_id"])["story_id"].to_pylist()
+            for name in dict.fromkeys(names):
+                self._groups.setdefault(name, []).append(group)
+
+    def rows(self, story_id: str) -> list[dict[str, Any]]:
+        """Return the rows of a story, in their order."""
+        found: list[dict[str, Any]] = []
+        for group in self._groups.get(story_id, ()):
+            found += [row for row in self._file.read_row_group(group).to_pylist() if row["story_id"] == story_id]
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

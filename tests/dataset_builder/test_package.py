@@ -122,13 +122,30 @@ def test_a_story_never_crosses_a_row_group_or_a_shard(tmp_path: Path) -> None:
     assert seen == [story("v", n).story_id for n in range(9)]
 
 
-def test_a_story_too_large_for_a_row_group_is_refused(tmp_path: Path) -> None:
-    film(tmp_path, "v")
-    with pytest.raises(ValueError, match="more than the 0 MiB"):
-        write_dataset(
-            tmp_path / "out", [story("v")], media=Films(tmp_path), writer=WriterSettings(max_story_bytes=1000)
-        )
-    assert not (tmp_path / "out").exists()
+def test_only_the_media_of_a_story_too_large_for_a_row_group_are_left_out(tmp_path: Path) -> None:
+    for name in ("large", "small"):
+        film(tmp_path, name)
+    told = [story("large"), story("small", num_shots=1)]
+    stories = [one.with_shots([replace(shot, audio=None) for shot in one.shots]) for one in told]
+    whole = write_dataset(tmp_path / "whole", stories, media=Films(tmp_path))
+    writer = WriterSettings(max_story_bytes=_num_bytes(tmp_path / "whole", "shots", "large_000") - 1)
+    report = write_dataset(tmp_path / "out", stories, media=Films(tmp_path), writer=writer)
+    assert report.rows == {**whole.rows, "shots": {"train": 1}}
+    ((what, reason),) = report.skipped
+    assert what == "large_000"
+    assert "in shots, more than the" in reason
+
+
+def _num_bytes(folder: Path, config: str, story_id: str) -> int:
+    """Return how many bytes of clips a story has."""
+    (path,) = (folder / config).glob("*.parquet")
+    return sum(len(row["video"]["bytes"]) for row in pq.read_table(path).to_pylist() if row["story_id"] == story_id)
+
+
+def test_a_story_whose_text_is_too_large_for_a_row_group_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="v_000 holds 769 bytes in stories, more than the 768 bytes"):
+        write_dataset(tmp_path / "out", [story("v")], writer=WriterSettings(max_story_bytes=768))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_stories_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
@@ -154,7 +171,8 @@ def test_splits_are_made_by_video_and_cover_all(tmp_path: Path) -> None:
 def test_without_videos_there_are_stories_only(tmp_path: Path) -> None:
     report = write_dataset(tmp_path / "out", [story("v")])
     assert report.rows == {"stories": {"train": 1}}
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "manifest.json", "stories"]
+    names = {".gitattributes", "README.md", "croissant.json", "manifest.json", "stories"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
 def test_what_has_no_media_row_is_said_with_its_reason(tmp_path: Path) -> None:
@@ -182,7 +200,10 @@ def test_a_broken_video_costs_only_its_own_media(tmp_path: Path) -> None:
     report = write_dataset(tmp_path / "out", [story("good"), story("bad")], media=Films(tmp_path))
     assert report.rows["stories"] == {"train": 2}
     assert report.rows["shots"] == {"train": 4}
-    assert report.skipped[0][0] == "bad_000"
+    ((what, reason),) = report.skipped
+    assert what == "bad_000"
+    assert "bad.mp4" in reason
+    assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text()
 
 
 def test_the_manifest_holds_the_hash_of_every_shard(folder: Path) -> None:
