@@ -6,18 +6,32 @@
 `audio`       AnimeShooter-audio: one row per shot with its synchronised sound and its description
 
 Text and media stand in different configs on purpose: nested media would be decoded for every caption read.
+
+The package needs datasets 5; with older ones only this file and the reader of the release work, for the loading script:
+before 4.0 there was no `List`, before 3.2 no `Video`.
 """
 
-from datasets import Audio, Features, Image, List, Value, Video
+from typing import Any
+
+import datasets
+from datasets import Audio, Features, Image, Value
 
 __all__ = ["AUDIO_SAMPLE_RATE", "CONFIGS", "CONFIG_NAMES", "audio", "references", "shots", "stories"]
 
 AUDIO_SAMPLE_RATE = 44_100
 """Samples per second of the `audio` config. Our choice: what the paper's text-to-audio model gives."""
 
+
+def _list(feature: Any, length: int = -1) -> Any:
+    if hasattr(datasets, "List"):
+        return datasets.List(feature, length=length)
+    return [feature] if length == -1 else datasets.Sequence(feature, length=length)
+
+
 _TEXT, _WHOLE, _NUMBER, _FLAG = Value("string"), Value("int32"), Value("float64"), Value("bool")
+_VIDEO = datasets.Video() if hasattr(datasets, "Video") else {"bytes": Value("binary"), "path": _TEXT}
 _IDS = {"video_id": _TEXT, "story_id": _TEXT}
-_RLE = {"size": List(_WHOLE, length=2), "counts": _TEXT}
+_RLE = {"size": _list(_WHOLE, length=2), "counts": _TEXT}
 _SHOT = {
     "shot_id": _TEXT,
     "shot_index": _WHOLE,
@@ -28,7 +42,7 @@ _SHOT = {
     "clip_start_time": _NUMBER,
     "clip_end_time": _NUMBER,
     "is_prologue_or_epilogue": _FLAG,
-    "characters": List(_TEXT),
+    "characters": _list(_TEXT),
     "scene": _TEXT,
     "narrative_caption": _TEXT,
     "descriptive_caption": _TEXT,
@@ -45,15 +59,15 @@ stories = Features(
         "start_frame": _WHOLE,
         "end_frame": _WHOLE,
         "storyline": _TEXT,
-        "main_characters": List({"id": _TEXT, "appearance": _TEXT}),
-        "main_scenes": List({"id": _TEXT, "environment": _TEXT}),
-        "shots": List({**_SHOT, "audio_annotation": _AUDIO}),
-        "reference_masks": List({"character_id": _TEXT, "frame_index": _WHOLE, "mask": _RLE}),
+        "main_characters": _list({"id": _TEXT, "appearance": _TEXT}),
+        "main_scenes": _list({"id": _TEXT, "environment": _TEXT}),
+        "shots": _list({**_SHOT, "audio_annotation": _AUDIO}),
+        "reference_masks": _list({"character_id": _TEXT, "frame_index": _WHOLE, "mask": _RLE}),
     }
 )
 """One row per story. `start_time` and `end_time` count from the story's start, frames from the video's."""
 
-shots = Features({**_IDS, **_SHOT, "num_shots": _WHOLE, "storyline": _TEXT, "video": Video()})
+shots = Features({**_IDS, **_SHOT, "num_shots": _WHOLE, "storyline": _TEXT, "video": _VIDEO})
 """One row per shot; `video` is an H.264 mp4 that holds exactly the shot's frames."""
 
 references = Features(
@@ -80,7 +94,7 @@ audio = Features(
         **_AUDIO,
         "num_shots": _WHOLE,
         "storyline": _TEXT,
-        "video": Video(),
+        "video": _VIDEO,
         "audio": Audio(sampling_rate=AUDIO_SAMPLE_RATE),
     }
 )

@@ -20,7 +20,16 @@ from animeshooter_hf.dataset_builder.release.problems import ProblemLog
 from animeshooter_hf.dataset_builder.release.values import show
 from animeshooter_hf.errors import InputError
 
-__all__ = ["ParsedJson", "ReleaseFile", "ReleaseLimits", "iter_release_files", "list_release_paths", "parse_json"]
+__all__ = [
+    "ParsedJson",
+    "ReleaseAddress",
+    "ReleaseFile",
+    "ReleaseLimits",
+    "ReleaseShelf",
+    "iter_release_files",
+    "list_release_paths",
+    "parse_json",
+]
 
 _CHUNK = 1 << 20
 
@@ -46,6 +55,20 @@ class ReleaseLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseAddress:
+    """Where an annotation file is found again."""
+
+    name: str
+    """Its path as given, below the folder or zip; for reports."""
+
+    source: str
+    """The JSON file, or the zip that holds it."""
+
+    member: int | None = None
+    """Its position in the zip."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseFile:
     """One annotation file."""
 
@@ -54,6 +77,9 @@ class ReleaseFile:
 
     content: bytes
     """What it holds."""
+
+    address: ReleaseAddress | None = None
+    """Where it was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +110,46 @@ def iter_release_files(
         if source.suffix.lower() == ".zip":
             yield from _iter_zip(source, name, log, limits)
         elif (content := _read_file(source, name, log, limits)) is not None:
-            yield ReleaseFile(name, content)
+            yield ReleaseFile(name, content, ReleaseAddress(name, str(source)))
+
+
+class ReleaseShelf:
+    """Reads single files of a release again, in any order; the zip that was read last stays open."""
+
+    def __init__(self, *, limits: ReleaseLimits | None = None) -> None:
+        self._limits = limits or ReleaseLimits()
+        self._log = ProblemLog()
+        self._path = ""
+        self._archive: zipfile.ZipFile | None = None
+
+    def __enter__(self) -> "ReleaseShelf":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._archive is not None:
+            self._archive.close()
+
+    def read(self, address: ReleaseAddress) -> ReleaseFile:
+        """Return the file that `iter_release_files` has yielded with this address.
+
+        Raises:
+            InputError: If it is no longer there or cannot be read any more.
+        """
+        content = self._read(address)
+        if content is None:
+            raise InputError(f"{address.name} has changed while the release was read.")
+        return ReleaseFile(address.name, content, address)
+
+    def _read(self, address: ReleaseAddress) -> bytes | None:
+        if address.member is None:
+            return _read_file(Path(address.source), address.name, self._log, self._limits)
+        try:
+            if self._archive is None or self._path != address.source:
+                self.__exit__()
+                self._archive, self._path = zipfile.ZipFile(address.source), address.source
+            return _read_member(self._archive, self._archive.infolist()[address.member], address.name, self._log)
+        except (OSError, zipfile.BadZipFile, IndexError):
+            return None
 
 
 def list_release_paths(path: Path, *, leave_out: Path | None = None) -> list[Path]:
@@ -176,12 +241,12 @@ def _iter_zip(path: Path, name: str, log: ProblemLog, limits: ReleaseLimits) -> 
         members = archive.infolist()
         _refuse_bomb(path, members, limits)
         seen: set[str] = set()
-        for member in members:
+        for position, member in enumerate(members):
             where = f"{name}/{show(member.filename)[1:-1]}"
             if _is_wanted(member, where, seen, log, limits):
                 content = _read_member(archive, member, where, log)
                 if content is not None:
-                    yield ReleaseFile(where, content)
+                    yield ReleaseFile(where, content, ReleaseAddress(where, str(path), position))
 
 
 def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo], limits: ReleaseLimits) -> None:
