@@ -139,7 +139,7 @@ class TakedownList:
         """Return the list as a file holds it, sorted; hashed, so that it names nobody, unless told otherwise."""
 
         def written(identifiers: Iterable[str]) -> list[str]:
-            return sorted(_written(one, hashed=hashed) for one in identifiers)
+            return sorted({_written(one, hashed=hashed) for one in identifiers})
 
         lines = [*written(self.video_ids), *(f"story:{one}" for one in written(self.story_ids))]
         return "".join(f"{line}\n" for line in lines)
