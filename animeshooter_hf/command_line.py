@@ -21,6 +21,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "toon": ("animeshooter_hf.toon.command", "render animated films with exact truth beside them"),
     "ingest": ("animeshooter_hf.dataset_builder.ingest_command", "turn the public release into Parquet"),
     "build": ("animeshooter_hf.dataset_builder.build_command", "turn films into a dataset of stories"),
+    "stats": ("animeshooter_hf.dataset_builder.stats_command", "count what a dataset holds and what may be wrong"),
+    "view": ("animeshooter_hf.site.site_command", "make a static site of a dataset: browse, play, search"),
+    "publish": ("animeshooter_hf.dataset_builder.publish.publish_command", "put a dataset on the Hub, or take it down"),
     "generate": ("animeshooter_hf.modeling.generate_command", "generate a story shot by shot"),
     "evaluate": ("animeshooter_hf.eval.evaluate_command", "score stories against their references"),
 }

@@ -19,6 +19,12 @@ OPTIONS = {
         "--release-audio --download --duplicates --private-data --identities --split-seed --launcher --ranks "
         "--launcher-options --dry-run --overwrite --json"
     ),
+    "stats": ("dataset --split --media --sample --shortest-shot --longest-shot --out --plots --json"),
+    "view": ("dataset --out --split --limit --title --media --open --serve --space --private --json"),
+    "publish": (
+        "places --policy --rights --takedown --private --public --gated --tag --revision --message --license --title "
+        "--overwrite --remove --remove-file --reason --erase-history --record-anyway --staging --dry-run --yes --json"
+    ),
     "generate": (
         "--model --story --caption --reference --allow-missing-references --out --seed --steps "
         "--num-frames --size --guidance --device --resume --overwrite --json"
