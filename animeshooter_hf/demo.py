@@ -7,6 +7,8 @@ that is finished is not done again; a stopped demo takes up where it was.
     toon       animated films with exact truth beside them
     build      a dataset of four configs from those films
     load       plain `load_dataset` on each config
+    stats      the paper's Table 1 counted on it, and what may be wrong
+    site       a static site of it, to browse and to play
     evaluate   the real demo stories of the paper, if given, and the films' own shots
     generate   a story with a real pipeline at toy size (random weights, and it says so)
     report     OUT/index.html: contact sheets, tables, plots, players
@@ -153,6 +155,8 @@ def _steps(settings: DemoSettings) -> list[_Step]:
         _Step("films", (*films, "--out", str(out / "films"))),
         _Step("build", ("build", str(out / "films"), "--out", str(out / "dataset"), "--overwrite")),
         _Step("load", function=_load),
+        _Step("stats", ("stats", str(out / "dataset"), "--out", str(out / "stats"), "--plots", str(out / "stats"))),
+        _Step("site", ("view", str(out / "dataset"), "--out", str(out / "site"))),
         *demos,
         _Step("score-films", ("evaluate", str(out / "dataset"), "--out", str(out / "scores" / "films.json"))),
         _Step("model", function=_make_model),

@@ -21,6 +21,7 @@ from animeshooter_hf.report.page import (
     Player,
     Section,
     code,
+    link,
     picture,
     players,
     table,
@@ -106,7 +107,11 @@ def _dataset_section(out: Path, items: Sequence[StoryItem], build: dict[str, Any
         blocks.append(picture(_relative(sheet, out), "References of those who appear, then frames of the shot."))
     films = sorted((out / "films").glob("*.mp4"))[:4]
     blocks.append(players([Player(_relative(film, out), film.stem) for film in films]))
-    blocks.append(text("What the build decided about each film, with pictures: dataset/report/index.html"))
+    blocks += [
+        link("site/index.html", "Browse it: play the stories with captions, masks and sound, and search them"),
+        link("dataset/report/index.html", "What the build decided about each film, with pictures"),
+        link("dataset/README.md", "The card that it would be published with"),
+    ]
     counts = [[reason, number] for reason, number in build["references"].items()]
     blocks.append(table(["reference candidates", "number"], counts, "Rules: AnimeShooter, section 3."))
     return Section("The dataset", blocks)

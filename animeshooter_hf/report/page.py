@@ -14,6 +14,7 @@ __all__ = [
     "Player",
     "Section",
     "code",
+    "link",
     "picture",
     "players",
     "table",
@@ -51,14 +52,14 @@ class Player:
 class Block:
     """One part of a section; the functions below make them."""
 
-    kind: Literal["text", "warning", "code", "picture", "players", "table"]
+    kind: Literal["text", "warning", "code", "link", "picture", "players", "table"]
     """How it is shown."""
 
     text: str = ""
     """Words, or the caption."""
 
     source: str = ""
-    """Address of a picture, relative to the page."""
+    """Address of a picture or of another page, relative to the page."""
 
     players: Sequence[Player] = ()
     """Films, side by side."""
@@ -108,6 +109,11 @@ def warning(words: str) -> Block:
 def code(words: str) -> Block:
     """Return text to be typed."""
     return Block(kind="code", text=words)
+
+
+def link(source: str, words: str) -> Block:
+    """Return a link to another page."""
+    return Block(kind="link", source=source, text=words)
 
 
 def picture(source: str, words: str) -> Block:
