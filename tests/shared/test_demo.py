@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo: two films of 12 seconds, a story of two shots."""
+    """A small demo: two films of 10 seconds, a story of two shots."""
     folder = tmp_path_factory.mktemp("demo") / "out"
-    assert run_demo(DemoSettings(out=folder, films=2, seconds=12, shots=2)) == 0
+    assert run_demo(DemoSettings(out=folder, films=2, seconds=10, shots=2)) == 0
     return folder
 
 
@@ -53,16 +53,16 @@ def test_random_weights_are_said_on_the_page_and_in_the_films(out: Path) -> None
 
 def test_a_finished_demo_does_no_step_again(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    assert main(["demo", "--out", str(out), "--films", "2", "--seconds", "12", "--shots", "2"]) == 0
+    assert main(["demo", "--out", str(out), "--films", "2", "--seconds", "10", "--shots", "2"]) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
     output = capsys.readouterr()
-    assert output.err.count("done before") == 8
+    assert output.err.count("done before") == 10
     assert str(out / "index.html") in output.out
 
 
 def test_the_snippets_of_the_readme_run(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(snippets) == 3
+    assert len(snippets) == 4
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "out").symlink_to(out)
     monkeypatch.chdir(tmp_path)
