@@ -115,8 +115,8 @@ TOKENS = [
     ),
 ]
 TARGETS = [
-    Target(name="answer_json", check=check_json, seeds=SEEDS, tokens=TOKENS, hang_seconds=2.0, memory_bytes=1 << 30),
-    Target(name="answer_story", check=check_story, seeds=SEEDS, tokens=TOKENS, hang_seconds=2.0, memory_bytes=1 << 30),
+    Target(name="answer_json", check=check_json, seeds=SEEDS, tokens=TOKENS, hang_seconds=10.0, memory_bytes=1 << 30),
+    Target(name="answer_story", check=check_story, seeds=SEEDS, tokens=TOKENS, hang_seconds=10.0, memory_bytes=1 << 30),
 ]
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class Worker:
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._child: subprocess.Popen[bytes] | None = None
-        self._path = Path(tempfile.mkdtemp(prefix="fuzz-probe-")) / "film"
+        self._folder = tempfile.TemporaryDirectory(prefix="fuzz-probe-")
+        self._path = Path(self._folder.name) / "film"
 
     def look(self, data: bytes) -> str:
         """Return the outcome of a file.

@@ -176,9 +176,14 @@ def walk(value: Any) -> list[tuple[Any, Any]]:
 
 
 @cache
+def zip_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="fuzz-")
+
+
 def zip_path() -> Path:
     """A file to write zips to."""
-    return Path(tempfile.mkdtemp(prefix="fuzz-")) / "release.zip"
+    return Path(zip_folder().name) / "release.zip"
 
 
 def check_zip(data: bytes) -> str:
