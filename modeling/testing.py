@@ -8,38 +8,13 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
-from transformers import (
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLProcessor,
-    Qwen2Tokenizer,
-    Qwen2VLImageProcessor,
-    Qwen2VLVideoProcessor,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-    Qwen3VLProcessor,
-    Qwen3VLVideoProcessor,
-)
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from animeshooter_hf.modeling.adapter import ShotConditionAdapter
 from animeshooter_hf.modeling.pipeline_animeshooter import AnimeShooterGenPipeline
+from animeshooter_hf.modeling.testing_mllms import FAMILIES, tiny_mllm, tiny_processor
 
 __all__ = ["FAMILIES", "tiny_mllm", "tiny_pipeline", "tiny_processor", "tiny_transformer", "tiny_vae"]
 
-FAMILIES = ("qwen3_vl", "qwen2_5_vl")
-"""Families of which `tiny_mllm` makes one."""
-
-_SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-_TOKEN_IDS = {token: 256 + number for number, token in enumerate(_SPECIAL_TOKENS)}
 _WIDTH = 32
 
 
@@ -97,75 +72,6 @@ def tiny_pipeline(
             max_image_pixels=64 * 64,
         )
     return pipeline
-
-
-def tiny_mllm(family: str = "qwen3_vl") -> Any:
-    """Return a multimodal model of a family, with weights drawn from torch's current random state.
-
-    Raises:
-        ValueError: If the family is not one of `FAMILIES`.
-    """
-    if family not in FAMILIES:
-        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}.")
-    is_third = family == "qwen3_vl"
-    text: dict[str, Any] = {
-        "vocab_size": 256 + len(_SPECIAL_TOKENS) + 1,
-        "hidden_size": _WIDTH,
-        "intermediate_size": 64,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 32_768,
-        "bos_token_id": _TOKEN_IDS["<|endoftext|>"],
-        "eos_token_id": _TOKEN_IDS["<|im_end|>"],
-        "pad_token_id": _TOKEN_IDS["<|endoftext|>"],
-        "rope_parameters": {
-            "rope_type": "default",
-            "mrope_section": [2, 1, 1],
-            "rope_theta": 10_000.0,
-            **({"mrope_interleaved": True} if is_third else {}),
-        },
-        **({"head_dim": 8} if is_third else {}),
-    }
-    vision: dict[str, Any] = {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_heads": 2,
-        "patch_size": 8,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-        "out_hidden_size": _WIDTH,
-        "depth": 3 if is_third else 2,
-    }
-    tokens = {
-        "image_token_id": _TOKEN_IDS["<|image_pad|>"],
-        "video_token_id": _TOKEN_IDS["<|video_pad|>"],
-        "vision_start_token_id": _TOKEN_IDS["<|vision_start|>"],
-        "vision_end_token_id": _TOKEN_IDS["<|vision_end|>"],
-    }
-    if is_third:
-        vision |= {"in_channels": 3, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
-        config = Qwen3VLConfig(text_config=text, vision_config=vision, **tokens)
-        return Qwen3VLForConditionalGeneration(config).eval()
-    vision |= {"in_chans": 3, "window_size": 32, "fullatt_block_indexes": [1]}
-    older = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **tokens)
-    return Qwen2_5_VLForConditionalGeneration(older).eval()
-
-
-def tiny_processor(family: str = "qwen3_vl") -> Any:
-    """Return the processor of `tiny_mllm`: bytes as tokens, images in patches of 8 x 8 pixels."""
-    vocabulary = {character: number for number, character in enumerate(bytes_to_unicode().values())}
-    vocabulary["<|endoftext|>"] = _TOKEN_IDS["<|endoftext|>"]
-    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], additional_special_tokens=list(_SPECIAL_TOKENS[1:]))
-    patches = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2}
-    images = Qwen2VLImageProcessor(**patches, min_pixels=16 * 16, max_pixels=64 * 64)
-    if family == "qwen3_vl":
-        return Qwen3VLProcessor(
-            image_processor=images, tokenizer=tokenizer, video_processor=Qwen3VLVideoProcessor(**patches)
-        )
-    return Qwen2_5_VLProcessor(
-        image_processor=images, tokenizer=tokenizer, video_processor=Qwen2VLVideoProcessor(**patches)
-    )
 
 
 def tiny_transformer(condition_length: int = 16, height: int = 64, width: int = 96, num_frames: int = 9) -> Any:
