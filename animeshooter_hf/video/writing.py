@@ -111,30 +111,34 @@ class VideoWriter:
         self._frames_written = self._samples_written = 0
         self.sample_rate = sample_rate
         self._partial = self._open_partial()
-        self._container = av.open(
-            str(self._partial),
-            "w",
-            format="mp4",
-            container_options={"movflags": "+faststart+use_metadata_tags", "fflags": "+bitexact"},
-        )
-        self._picture = self._container.add_stream("libx264", rate=self._rate)
-        self._picture.width, self._picture.height = self._size
-        self._picture.pix_fmt = "yuv420p"
-        quality = {"qp": "0"} if lossless else {"crf": str(crf)}
-        # x264's macroblock tree gives other bytes from run to run on some processors (seen with AVX-512).
-        self._picture.options = {
-            "x264-params": "mbtree=0",
-            "preset": preset,
-            "threads": "1",
-            "g": str(max(1, round(self._rate * 2))),
-            **quality,
-        }
-        self._picture.codec_context.time_base = self._ticks
-        self._picture.time_base = self._ticks
-        self._sound = self._container.add_stream("aac", rate=sample_rate, layout="stereo") if sample_rate else None
-        self._container.metadata.update(metadata or {})
-        if chapters:
-            self._container.set_chapters([_chapter(number, chapter) for number, chapter in enumerate(chapters)])
+        try:
+            self._container = av.open(
+                str(self._partial),
+                "w",
+                format="mp4",
+                container_options={"movflags": "+faststart+use_metadata_tags", "fflags": "+bitexact"},
+            )
+            self._picture = self._container.add_stream("libx264", rate=self._rate)
+            self._picture.width, self._picture.height = self._size
+            self._picture.pix_fmt = "yuv420p"
+            quality = {"qp": "0"} if lossless else {"crf": str(crf)}
+            # x264's macroblock tree gives other bytes from run to run on some processors (seen with AVX-512).
+            self._picture.options = {
+                "x264-params": "mbtree=0",
+                "preset": preset,
+                "threads": "1",
+                "g": str(max(1, round(self._rate * 2))),
+                **quality,
+            }
+            self._picture.codec_context.time_base = self._ticks
+            self._picture.time_base = self._ticks
+            self._sound = self._container.add_stream("aac", rate=sample_rate, layout="stereo") if sample_rate else None
+            self._container.metadata.update(metadata or {})
+            if chapters:
+                self._container.set_chapters([_chapter(number, chapter) for number, chapter in enumerate(chapters)])
+        except BaseException:
+            self._partial.unlink(missing_ok=True)
+            raise
 
     def __enter__(self) -> "VideoWriter":
         return self

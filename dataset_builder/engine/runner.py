@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -101,10 +101,25 @@ class _Film:
 
 
 class LocalRunner:
-    """Runs stages over films on this machine."""
+    """Runs stages over films on this machine.
 
-    def __init__(self, stages: Sequence[Stage], store: WorkStore, settings: RunSettings | None = None) -> None:
+    Args:
+        stages: In an order in which each comes after those it needs.
+        store: Where receipts and blobs are.
+        settings: How units are run.
+        clock: The time in seconds by which a unit takes too long.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        store: WorkStore,
+        settings: RunSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.stages = tuple(stages)
+        self.clock = clock
         self.settings = settings or RunSettings()
         self.ledger = Ledger(store, max_attempts=self.settings.max_attempts)
 
@@ -133,7 +148,7 @@ class _Run:
         self._ledger, self._settings = runner.ledger, runner.settings
         self._stages = runner.stages
         self._by_name = {stage.name: stage for stage in runner.stages}
-        self._rank = rank
+        self._rank, self._clock = rank, runner.clock
         self._began = time.monotonic()
         self._done: Counter[str] = Counter()
         self._dropped: dict[str, str] = {}
@@ -227,6 +242,7 @@ class _Run:
             next(name for number in range(len(self._slots) + 1) if (name := self._slot_name(number)) not in taken),
             max_attempts=self._settings.max_attempts,
             threads=max(1, (os.cpu_count() or 1) // self._settings.slots),
+            clock=self._clock,
         )
         self._slots.append(slot)
         return slot

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
@@ -28,7 +28,15 @@ class Slot:
     """
 
     def __init__(
-        self, stages: Sequence[Stage], root: str, folder: Path, name: str, *, max_attempts: int, threads: int
+        self,
+        stages: Sequence[Stage],
+        root: str,
+        folder: Path,
+        name: str,
+        *,
+        max_attempts: int,
+        threads: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the process.
 
@@ -39,13 +47,15 @@ class Slot:
             name: Names both; the scratch files of a former slot of the name are removed.
             max_attempts: See `Ledger`.
             threads: How many threads numerical libraries may start in it.
+            clock: The time in seconds, to tell how long a unit has been running.
         """
+        self._clock = clock
         self.name = name
         """Its name."""
         self.job: Job | None = None
         """What it is doing."""
         self.started = 0.0
-        """When that began, on the monotonic clock."""
+        """When that began, on the clock."""
         self.log = folder / "logs" / f"{name}.log"
         """What the process printed, such as the place of a crash."""
         ours, theirs = Pipe()
@@ -70,7 +80,7 @@ class Slot:
 
     def give(self, job: Job) -> None:
         """Let it do a unit."""
-        self.job, self.started = job, time.monotonic()
+        self.job, self.started = job, self._clock()
         self.connection.send(job)
 
     def take(self) -> Reply:
@@ -90,7 +100,7 @@ class Slot:
     @property
     def seconds(self) -> float:
         """How long the unit at hand has been running."""
-        return time.monotonic() - self.started
+        return self._clock() - self.started
 
     @property
     def memory_bytes(self) -> int:

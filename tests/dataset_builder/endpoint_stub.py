@@ -216,11 +216,18 @@ class _Handler(BaseHTTPRequestHandler):
             stub.log.append(request)
             stub.in_flight += 1
             stub.most_in_flight = max(stub.most_in_flight, stub.in_flight)
+        self._is_in_flight = True
         try:
             self._respond(stub, request)
         finally:
-            with stub.lock:
-                stub.in_flight -= 1
+            self._land()
+
+    def _land(self) -> None:
+        """Count the request no more: before its client hears of it, who may ask the next one at once."""
+        if self._is_in_flight:
+            self._is_in_flight = False
+            with self.server.stub.lock:
+                self.server.stub.in_flight -= 1
 
     def _respond(self, stub: Stub, request: StubRequest) -> None:
         fault = _fault(stub, request)
@@ -271,6 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _start(self, length: int, headers: dict[str, str] | None = None, status: int = 200) -> None:
+        self._land()
         self.send_response(status)
         for name, value in ({"content-type": "application/json"} | (headers or {})).items():
             self.send_header(name, value)
@@ -278,6 +286,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _break(self) -> None:
+        self._land()
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True

@@ -182,7 +182,10 @@ def test_what_is_found_does_not_depend_on_where_a_block_of_frames_ends() -> None
 @pytest.fixture(scope="module")
 def toon_scores(tmp_path_factory: pytest.TempPathFactory) -> tuple[BoundaryScores, int]:
     """Scores of a toon film with traps and many transitions, and its boundaries of the wrong kind."""
-    film = ToonFilm.from_seed(41, FilmSettings(width=128, height=72, seconds=40, cut_share=0.5))
+    settings = FilmSettings(width=96, height=54, seconds=26, mean_shot_seconds=2.5, cut_share=0.5, trap_share=0.7)
+    film = ToonFilm.from_seed(41, settings)
+    assert sum(shot.trap.kind != "none" for shot in film.plan.shots) >= 5
+    assert {shot.transition for shot in film.plan.shots[1:]} == {"cut", "fade", "dissolve"}
     frames = (film.frame(index) for index in range(film.num_frames))
     path = write_video(tmp_path_factory.mktemp("toon") / "film.mp4", frames, 24)
     truth = [(shot.start_frame - shot.transition_half, shot.start_frame + shot.transition_half, shot.transition)

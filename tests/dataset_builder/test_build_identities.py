@@ -28,7 +28,8 @@ from animeshooter_hf.errors import InputError
 from animeshooter_hf.records import Story
 from animeshooter_hf.toon import FilmSettings, ToonFilm, render_film
 
-SETTINGS = FilmSettings(width=160, height=90, seconds=10, mean_shot_seconds=1.5)
+RATE = 12
+SETTINGS = FilmSettings(width=160, height=90, seconds=10, frame_rate=Fraction(RATE), mean_shot_seconds=1.5)
 SEEDS = (51, 52)
 
 
@@ -47,8 +48,8 @@ def split_stories(path: Path) -> None:
                     shot,
                     shot_id=f"{name}_{index:02d}",
                     index=index,
-                    start_seconds=float(((shot.start_frame or 0) - start) / Fraction(24)),
-                    end_seconds=float(((shot.end_frame or 0) - start) / Fraction(24)),
+                    start_seconds=float(((shot.start_frame or 0) - start) / Fraction(RATE)),
+                    end_seconds=float(((shot.end_frame or 0) - start) / Fraction(RATE)),
                     clip_start_seconds=None,
                     clip_end_seconds=None,
                     audio=None,

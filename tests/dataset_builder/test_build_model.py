@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,19 @@ from animeshooter_hf.dataset_builder.annotate.open_model import ModelConfig
 from animeshooter_hf.dataset_builder.build import build_dataset
 from animeshooter_hf.dataset_builder.build_settings import BuildSettings
 from animeshooter_hf.dataset_builder.stages.answering import AnnotatorConfig
+from animeshooter_hf.dataset_builder.stages.clips import MediaPolicy
 from animeshooter_hf.toon import FilmSettings, ToonFilm, render_film
 
-SETTINGS = FilmSettings(width=192, height=108, seconds=20, mean_shot_seconds=3, trap_share=0, cut_share=1)
+RATE = 12
+SETTINGS = FilmSettings(
+    width=160,
+    height=90,
+    seconds=14,
+    frame_rate=Fraction(RATE),
+    mean_shot_seconds=2.5,
+    trap_share=0,
+    cut_share=1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +37,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render_film(ToonFilm.from_seed(21, SETTINGS), tmp_path_factory.mktemp("film") / "toon-0021.mp4")
 
 
-def settings(url: str, **model: object) -> BuildSettings:
+def settings(url: str, *, media: MediaPolicy = "none", **model: object) -> BuildSettings:
     config = ModelConfig(kind="openai", model="toon", base_url=url, needs_key=False, **model)  # type: ignore[arg-type]
-    return BuildSettings(annotator=AnnotatorConfig(kind="model", model=config))
+    return BuildSettings(annotator=AnnotatorConfig(kind="model", model=config), media=media)
 
 
 def told(film: Path) -> Story:
@@ -39,7 +50,8 @@ def test_a_model_that_sees_the_cuts_gives_exact_shots_and_a_second_build_asks_no
     film: Path, tmp_path: Path
 ) -> None:
     with start_stub(toon_answers(film), faults=[429, "fence", 503]) as stub:
-        report = build_dataset([film], tmp_path / "data", settings=settings(stub.url), progress=False)
+        told_to = settings(stub.url, media="full")
+        report = build_dataset([film], tmp_path / "data", settings=told_to, progress=False)
         asked = len(stub.log)
         tokens = stub.usage_total
     truth = told(film)
@@ -56,7 +68,7 @@ def test_a_model_that_sees_the_cuts_gives_exact_shots_and_a_second_build_asks_no
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
     assert manifest["provenance"]["models"] == ["toon-stub"]
     # The server is gone now: whatever was asked would fail.
-    again = build_dataset([film], tmp_path / "data", settings=settings(stub.url), overwrite=True, progress=False)
+    again = build_dataset([film], tmp_path / "data", settings=told_to, overwrite=True, progress=False)
     assert (sum(again.run.done.values()), again.run.reused) == (0, 8)
     assert again.calls["total"]["calls"] == report.calls["total"]["calls"]
 
@@ -91,7 +103,7 @@ def test_a_budget_stops_the_calls_and_a_larger_one_goes_on_where_it_was(film: Pa
 def test_questions_can_go_through_batch_files(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = toon_answers(film)
     words = ["build", str(film), "--out", str(tmp_path / "data"), "--annotator", "model", "--model", "toon", "--batch"]
-    words += ["--base-url", "http://127.0.0.1:9/v1", "--json"]
+    words += ["--base-url", "http://127.0.0.1:9/v1", "--json", "--workers", "1", "--media", "none"]
     asked = 0
     for round_number in range(8):
         status = main(words)
@@ -138,7 +150,7 @@ def test_a_dry_run_counts_hours_questions_and_tokens_and_asks_nobody(
     assert main([*words, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["films"] == 1
-    assert plan["film_hours"] == pytest.approx(20 / 3600, rel=1e-3)
+    assert plan["film_hours"] == pytest.approx(14 / 3600, rel=1e-3)
     assert plan["todo"]["scan"] == 1
     assert plan["decode_hours"] > 0
     script = next(one for one in plan["questions"] if one["name"] == "script")
@@ -155,7 +167,7 @@ def test_a_dry_run_counts_hours_questions_and_tokens_and_asks_nobody(
 def test_a_careless_annotator_costs_no_film_and_every_shot_still_lies_where_it_is(
     film: Path, tmp_path: Path, mode: str
 ) -> None:
-    noisy = BuildSettings(annotator=AnnotatorConfig(kind="noisy", noise=0.15, noise_seed=3, mode=mode))  # type: ignore[arg-type]
+    noisy = BuildSettings(annotator=AnnotatorConfig(kind="noisy", noise=0.15, noise_seed=3, mode=mode), media="none")  # type: ignore[arg-type]
     report = build_dataset([film], tmp_path / "data", settings=noisy, progress=False)
     (item,) = load_stories(tmp_path / "data")
     assert sum(report.counts("script", "issue_counts").values()) > 0

@@ -9,30 +9,24 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from toon_films import SETTINGS, copy_build
 
 from animeshooter_hf import load_stories
 from animeshooter_hf.command_line import main
 from animeshooter_hf.dataset_builder.build import build_dataset
+from animeshooter_hf.dataset_builder.build_settings import BuildSettings
 from animeshooter_hf.takedown import hash_id
-from animeshooter_hf.toon import FilmSettings, ToonFilm, render_film
 from animeshooter_hf.video import iter_frames, read_audio, write_video
 
-SETTINGS = FilmSettings(width=160, height=90, seconds=12, frame_rate=12, mean_shot_seconds=3)  # type: ignore[arg-type]
+
+@pytest.fixture(scope="module")
+def films(toon_films: Path) -> Path:
+    return toon_films
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("films")
-    for seed in (31, 32):
-        render_film(ToonFilm.from_seed(seed, SETTINGS), folder / f"toon-{seed:04d}.mp4")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def built(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("built") / "data"
-    assert main(["build", str(films), "--out", str(out)]) == 0
-    return out
+def built(toon_build: Path) -> Path:
+    return toon_build / "data"
 
 
 def scripts(films: Path) -> list[dict[str, Any]]:
@@ -87,28 +81,28 @@ def copy_as(films: Path, folder: Path, source: str, name: str, change: Callable[
 def test_a_copy_of_a_film_is_left_out_and_says_of_which(films: Path, tmp_path: Path) -> None:
     folder = tmp_path / "films"
     shutil.copytree(films, folder)
-    copy_as(films, folder, "toon-0031", "zz-copy")
-    report = build_dataset([folder], tmp_path / "data", progress=False)
+    copy_as(films, folder, "toon-0003", "zz-copy")
+    report = build_dataset([folder], tmp_path / "data", settings=BuildSettings(media="none"), progress=False)
     assert [(Path(one["film"]).stem, one["reason"]) for one in report.refused] == [
-        ("zz-copy", "duplicate_of:toon-0031")
+        ("zz-copy", "duplicate_of:toon-0003")
     ]
-    assert {item.story.video_id for item in load_stories(tmp_path / "data")} == {"toon-0031", "toon-0032"}
+    assert {item.story.video_id for item in load_stories(tmp_path / "data")} == {"toon-0003", "toon-0004"}
 
 
 def test_what_is_on_the_takedown_list_is_never_built_and_the_list_goes_along_hashed(
     films: Path, tmp_path: Path
 ) -> None:
     takedown = tmp_path / "takedown.txt"
-    takedown.write_text("# asked for by mail\ntoon-0031\nstory:toon-0032_000\n")
-    words = ["build", str(films), "--out", str(tmp_path / "data"), "--takedown", str(takedown)]
+    takedown.write_text("# asked for by mail\ntoon-0003\nstory:toon-0004_000\n")
+    words = ["build", str(films), "--out", str(tmp_path / "data"), "--takedown", str(takedown), "--workers", "1"]
     assert main(words) == 2
-    takedown.write_text("# asked for by mail\ntoon-0031\n")
+    takedown.write_text("# asked for by mail\ntoon-0003\n")
     assert main([*words, "--json"]) == 1
-    assert {item.story.video_id for item in load_stories(tmp_path / "data")} == {"toon-0032"}
+    assert {item.story.video_id for item in load_stories(tmp_path / "data")} == {"toon-0004"}
     kept = (tmp_path / "data" / "takedown.txt").read_text()
-    assert hash_id("toon-0031") in kept
-    assert "toon-0031" not in kept
-    assert not list((tmp_path / ".data.work").glob("*/toon-0031*"))
+    assert hash_id("toon-0003") in kept
+    assert "toon-0003" not in kept
+    assert not list((tmp_path / ".data.work").glob("*/toon-0003*"))
 
 
 def test_private_data_is_reported_and_taken_out_of_every_config_if_asked(films: Path, tmp_path: Path) -> None:
@@ -121,12 +115,13 @@ def test_private_data_is_reported_and_taken_out_of_every_config_if_asked(films: 
         script["stories"][0]["shots"][0]["descriptive_caption"] += " Call +1 212 555 0147."
         return json.dumps(script)
 
-    copy_as(films, folder, "toon-0031", "leaky", leak)
-    assert main(["build", str(folder), "--out", str(tmp_path / "told")]) == 0
+    copy_as(films, folder, "toon-0003", "leaky", leak)
+    words = ["build", str(folder), "--work", str(tmp_path / "work"), "--workers", "1"]
+    assert main([*words, "--out", str(tmp_path / "told")]) == 0
     report = json.loads((tmp_path / "told" / "build_report.json").read_text())
     assert report["quality"]["private_data"] == {"email": 1, "phone": 1}
     assert "someone@example.org" in everything(tmp_path / "told")
-    assert main(["build", str(folder), "--out", str(tmp_path / "clean"), "--private-data", "redact"]) == 0
+    assert main([*words, "--out", str(tmp_path / "clean"), "--private-data", "redact"]) == 0
     text = everything(tmp_path / "clean")
     assert "someone@example.org" not in text
     assert "555 0147" not in text
@@ -143,22 +138,23 @@ def everything(out: Path) -> str:
     return "".join(rows)
 
 
-def test_rights_and_rating_stand_in_the_rows(films: Path, tmp_path: Path) -> None:
+def test_rights_and_rating_stand_in_the_rows(films: Path, toon_build: Path, tmp_path: Path) -> None:
+    copy_build(toon_build, tmp_path)
     rights = tmp_path / "rights.csv"
-    rights.write_text("video_id,license,author,basis\ntoon-0031,CC-BY-4.0,Studio A,cc\n")
-    words = ["build", str(films), "--out", str(tmp_path / "data"), "--rights", str(rights)]
+    rights.write_text("video_id,license,author,basis\ntoon-0003,CC-BY-4.0,Studio A,cc\n")
+    words = ["build", str(films), "--out", str(tmp_path / "data"), "--rights", str(rights), "--overwrite"]
     assert main(words) == 0
     rows = {row["video_id"]: row for row in pq.read_table(tmp_path / "data" / "stories").to_pylist()}
-    assert rows["toon-0031"]["license"] == "CC-BY-4.0"
-    assert rows["toon-0032"]["license"] == "Apache-2.0"
+    assert rows["toon-0003"]["license"] == "CC-BY-4.0"
+    assert rows["toon-0004"]["license"] == "Apache-2.0"
     assert {row["rating"] for row in rows.values()} == {"general"}
 
 
 def test_a_finished_build_is_not_written_again_and_another_one_is_refused(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    films: Path, toon_build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    copy_build(toon_build, tmp_path)
     words = ["build", str(films), "--out", str(tmp_path / "data")]
-    assert main(words) == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*") if path.is_file()}
     assert main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
@@ -168,13 +164,14 @@ def test_a_finished_build_is_not_written_again_and_another_one_is_refused(
 
 
 def test_status_explain_and_retry_tell_how_films_stand(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    films: Path, toon_build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "films"
     shutil.copytree(films, folder)
-    (folder / "alone.mp4").write_bytes((films / "toon-0031.mp4").read_bytes())
+    (folder / "alone.mp4").write_bytes((films / "toon-0003.mp4").read_bytes())
     out, work = tmp_path / "data", str(tmp_path / ".data.work")
-    assert main(["build", str(folder), "--out", str(out)]) == 1
+    copy_build(toon_build, tmp_path)
+    assert main(["build", str(folder), "--out", str(out), "--workers", "1", "--overwrite"]) == 1
     capsys.readouterr()
     assert main(["build", "status", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -186,7 +183,7 @@ def test_status_explain_and_retry_tell_how_films_stand(
     assert "dropped: alone/admit: " in capsys.readouterr().out
     assert main(["build", "explain", work, "alone"]) == 0
     assert "no model is named" in capsys.readouterr().out
-    assert main(["build", "explain", work, "toon-0031/scan"]) == 0
+    assert main(["build", "explain", work, "toon-0003/scan"]) == 0
     assert "boundaries" in capsys.readouterr().out
     assert main(["build", "retry", work]) == 0
     assert "0 units" in capsys.readouterr().out

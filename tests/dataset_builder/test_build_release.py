@@ -38,11 +38,14 @@ from animeshooter_hf.takedown import TakedownList
 from animeshooter_hf.toon import FilmSettings, ToonFilm, render_film
 from animeshooter_hf.video import FrameIndex, VideoInfo, index_frames
 
-SETTINGS = FilmSettings(width=160, height=90, seconds=14, mean_shot_seconds=2.5, cut_share=1.0)
+RATE = 12
+SETTINGS = FilmSettings(
+    width=160, height=90, seconds=14, frame_rate=Fraction(RATE), mean_shot_seconds=2.5, cut_share=1.0
+)
 SAMPLE = Path(__file__).parents[3] / "shared" / "release-sample" / "LvJRvwIDh0E.json"
 """The only file of the release that is public by itself; read where it lies."""
 
-VIDEOS = {"LvJRvwIDh0E": 41, "-aB_c123456": 42}
+VIDEOS = {"LvJRvwIDh0E": 45, "-aB_c123456": 42}
 """Video -> seed of its film; the second ID looks like an option."""
 
 Videos = dict[str, dict[str, Any]]
@@ -111,7 +114,7 @@ def test_shots_are_the_true_ones_to_the_frame_wherever_the_cuts_were_found(
         starts = [(shot.start_frame, one.start_frame) for shot, one in zip(story.shots, true.shots, strict=True)]
         assert all(start == exact for start, exact in starts[1:] if exact in found[true.video_id])
         snapped += sum(exact in found[true.video_id] for _, exact in starts[1:])
-        stated = [(true.start_frame or 0) + int(shot.start_seconds or 0) * 24 for shot in true.shots[1:]]
+        stated = [(true.start_frame or 0) + int(shot.start_seconds or 0) * RATE for shot in true.shots[1:]]
         moved += sum(frame != exact for frame, (_, exact) in zip(stated, starts[1:], strict=True))
         assert (story.shots[0].start_frame, story.shots[-1].end_frame) == (true.start_frame, true.end_frame)
         assert all(one.end_frame == other.start_frame for one, other in zip(story.shots, story.shots[1:], strict=False))

@@ -34,7 +34,7 @@ from animeshooter_hf.video import index_frames, iter_frames, write_video
 
 SEEDS = (41, 42, 43)
 RATE = 8
-SETTINGS = FilmSettings(width=160, height=90, seconds=20, frame_rate=RATE)
+SETTINGS = FilmSettings(width=128, height=72, seconds=20, frame_rate=RATE)
 Frames = list[NDArray[np.uint8]]
 
 

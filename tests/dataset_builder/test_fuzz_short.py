@@ -37,8 +37,10 @@ def crash(data): raise KeyError("a")
 def hang(data): time.sleep(30)
 def eat(data): return str(len(bytearray(3 << 30)))
 
-limits = {"seeds": [b"x"], "hang_seconds": 0.2, "memory_bytes": 1 << 28}
-sys.exit(main(__doc__, [Target(name=check.__name__, check=check, **limits) for check in (crash, hang, eat)]))
+limits = {"seeds": [b"x"], "memory_bytes": 1 << 28}
+checks = {crash: 30, hang: 0.2, eat: 30}
+targets = [Target(name=check.__name__, check=check, hang_seconds=most, **limits) for check, most in checks.items()]
+sys.exit(main(__doc__, targets))
 """
 
 

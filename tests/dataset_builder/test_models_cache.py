@@ -1,7 +1,7 @@
 """Answers are kept by what was asked: a re-run asks nothing, damage is repaired, failures are asked again."""
 
 import json
-import multiprocessing
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -133,26 +133,27 @@ def test_answers_may_lie_at_any_address(tmp_path: Path) -> None:
     assert len(fsspec.filesystem("memory").find("/cache-of-a-test")) == len(files(tmp_path)) == 1
 
 
-def _write_many(folder: str, text: str) -> None:
-    store = AnswerStore(folder)
-    for _ in range(100):
-        store.save(KEY, "script", replace(KEPT, text=text))
+WRITE_MANY = """
+import sys
+from animeshooter_hf.dataset_builder.annotate.answer_store import AnswerStore
+from animeshooter_hf.dataset_builder.annotate.question import Answer
+store = AnswerStore(sys.argv[1])
+for _ in range(100):
+    store.save(sys.argv[2], "script", Answer(outcome="ok", text=sys.argv[3]))
+"""
 
 
 def test_readers_never_see_half_an_answer_while_processes_write(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path)
     store.save(KEY, "script", KEPT)
     texts = ["a" * 50_000, "b" * 70_000]
-    workers = [multiprocessing.get_context("fork").Process(target=_write_many, args=(str(tmp_path), t)) for t in texts]
-    for worker in workers:
-        worker.start()
+    workers = [subprocess.Popen([sys.executable, "-c", WRITE_MANY, str(tmp_path), KEY, text]) for text in texts]
     seen = set()
-    while any(worker.is_alive() for worker in workers):
+    while any(worker.poll() is None for worker in workers):
         answer = store.load(KEY)
         assert answer is not None
         seen.add((answer.text or "")[:1])
-    for worker in workers:
-        worker.join()
+    assert [worker.wait() for worker in workers] == [0, 0]
     assert seen <= {"{", "a", "b"}
     assert len(files(tmp_path)) == 1
 

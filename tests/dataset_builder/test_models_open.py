@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,20 @@ def test_a_rerun_makes_no_calls_and_the_ledger_tells_both(tmp_path: Path) -> Non
 
 
 def test_after_kill_9_no_answered_question_is_asked_again(tmp_path: Path) -> None:
-    with start_stub(lambda body: "{}", [Fault("slow", seconds=0.05)] * 12) as stub:
+    is_killed = threading.Event()
+
+    def slow(request: StubRequest) -> Fault:
+        """Let the first run never come to its end, however late its end is looked for."""
+        return Fault("hang") if request.number >= 8 and not is_killed.is_set() else Fault("slow", seconds=0.05)
+
+    with start_stub(lambda body: "{}", slow) as stub:
         child = start(settings(stub), tmp_path, "Number")
         while len(list((tmp_path / "cache").rglob("*.json"))) < 5:
             time.sleep(0.01)
             assert child.poll() is None
         os.kill(child.pid, signal.SIGKILL)
         child.communicate()
+        is_killed.set()
         answered = [json.loads(path.read_text()) for path in (tmp_path / "cache").rglob("*.json")]
         before = stub.asked()
         answers = list(map(open_model(ModelConfig(**settings(stub)), tmp_path).ask, QUESTIONS))

@@ -25,7 +25,7 @@ from animeshooter_hf.toon import FilmSettings, ToonFilm, render_film
 from animeshooter_hf.video import index_frames, read_frames
 
 SEED = 21
-SETTINGS = FilmSettings(width=192, height=108, seconds=32, mean_shot_seconds=3.5)
+SETTINGS = FilmSettings(width=96, height=54, seconds=32, mean_shot_seconds=3.5)
 
 
 @pytest.fixture(scope="module")

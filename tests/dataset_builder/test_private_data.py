@@ -117,14 +117,9 @@ def _words(path: Path) -> str:
 
 @pytest.mark.parametrize("piece", ["a.", "a@", "@", "1", "1 ", "(0", "+1", "GB82 ", "http://", "(at)"])
 def test_a_million_characters_take_no_longer_than_their_number(piece: str) -> None:
-    quarter, whole = (piece * (size // len(piece)) for size in (250_000, 1_000_000))
-    times = []
-    for text in (quarter, whole):
-        begin = time.process_time()
-        find_private_data(text)
-        times.append(time.process_time() - begin)
-    assert times[1] < 3
-    assert times[1] < 12 * times[0] + 0.2
+    begin = time.process_time()
+    find_private_data(piece * (1_000_000 // len(piece)))
+    assert time.process_time() - begin < 10  # a fraction of a second; by the square it would be minutes
 
 
 @settings(max_examples=200, deadline=None)

@@ -217,7 +217,7 @@ def test_only_scheduled_characters_count(stories: list[StoryPrediction], drawn: 
 
 
 DEGRADE = {
-    "blur": lambda frame, level: cv2.GaussianBlur(frame, (0, 0), 1 + 9 * level) if level else frame,
+    "blur": lambda frame, level: cv2.GaussianBlur(frame, (0, 0), 4 * level) if level else frame,
     "noise": lambda frame, level: np.clip(
         frame + np.random.default_rng(0).normal(0, 30 * level + 1e-9, frame.shape), 0, 255
     ).astype(np.uint8),

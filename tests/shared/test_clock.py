@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animeshooter_hf.clock import exact_frame_rate, frame_at, parse_clock, parse_clock_range, seconds_at
@@ -33,6 +33,7 @@ def test_impossible_rates_are_refused(rate: float | str) -> None:
         exact_frame_rate(rate)
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 10**7), st.sampled_from([Fraction(24), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(8)])
 )
@@ -72,6 +73,7 @@ def test_clock_ranges_mean_two_times_or_nothing() -> None:
     assert parse_clock_range(4) is None
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.binary()))
 def test_the_clock_parsers_never_raise(anything: object) -> None:
     parse_clock(anything)

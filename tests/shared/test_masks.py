@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -11,6 +11,7 @@ from animeshooter_hf.masks import RleMask, decode_runs, encode_runs
 PLACEHOLDER = "placeholder in case the file is too large"
 
 
+@settings(deadline=None)
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, shape)))
 def test_our_codec_gives_the_bytes_of_pycocotools(mask: np.ndarray) -> None:
     coco = pytest.importorskip("pycocotools.mask", reason="pycocotools is optional")
@@ -53,6 +54,7 @@ def test_arrays_that_are_no_mask_are_refused() -> None:
         RleMask.from_array(np.zeros((0, 2), bool))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_either_runs_or_a_value_error(counts: str) -> None:
     try:

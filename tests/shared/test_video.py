@@ -215,6 +215,12 @@ def test_chapters_of_a_film_are_kept(tmp_path: Path) -> None:
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one", "two"]
 
 
+def test_a_film_that_cannot_be_opened_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        VideoWriter(tmp_path / "film.mp4", 32, 32, 24, chapters=[Chapter("opening", float("nan"), 1.0)])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failure_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"precious")

@@ -61,13 +61,18 @@ def test_two_processes_give_the_same_films_as_one(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="sends an interrupt as terminals do")
 def test_an_interrupted_film_leaves_nothing_half_written(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "animeshooter_hf", "toon", "--out", str(tmp_path), "--workers", "1"]
+    # Where tests run in the background, interrupts are ignored, and children inherit that.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from animeshooter_hf.command_line import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "toon", "--out", str(tmp_path), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not any(tmp_path.glob(".*partial*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
 
