@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN    := .venv/bin
 # Let uv trust the machine's own certificates, as pip does.
 export UV_SYSTEM_CERTS := 1
+# Where bytecode is not kept, every process compiles the library and its tests anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 # A sample of the paper's public release is read too, if it lies beside the checkout.
 demo: .venv/.ready
