@@ -112,7 +112,8 @@ def save_mllm_adapter(
     config.inference_mode = True
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    weights = get_peft_model_state_dict(mllm, adapter_name=name)
+    # Embeddings have no LoRA here; to find that out by itself, peft would ask for the base model's files.
+    weights = get_peft_model_state_dict(mllm, adapter_name=name, save_embedding_layers=False)
     tensors = {_PREFIX + key: value.detach().cpu().contiguous() for key, value in weights.items()}
     save_file(tensors, path / _WEIGHTS, metadata={"format": "pt"})
     config.save_pretrained(str(path))
