@@ -1,99 +1,51 @@
 """Generate a story shot by shot: each shot is conditioned on the references, the captions and the shots before it.
 
     chunk = [references, or the last frame of the shot before] + caption + queries
-    states = MLLM(chunk, cache)            (1, Q, M)     context.py, backbones.py
+    states = MLLM(chunk, cache)            (1, Q, M)     context.py, backbones/
     condition = adapter(states)            (1, L, D)     adapter.py
-    frames = decoder(condition, noise)     (F, H, W, 3)  decoders.py
+    frames = decoder(condition, noise)     (F, H, W, 3)  decoders/
+
+Here are the ways to ask: a call, a preview, a stream, going on, making a shot anew, several stories, a film. Each
+checks first and then runs the loop over shots.
+
+pipeline_parts.py       the components, and the checks before any heavy work
+pipeline_checkpoint.py  loading, saving, uploading
+shot_loop.py            the loop: read, make, join
+pipeline_sound.py       the sound
+pipeline_output.py      what comes back, and how it becomes a film
 
 Source: AnimeShooter, arXiv 2506.03126, section 4. The paper's MLLM (NVILA-8B) is no part of transformers; Qwen-VL
 models stand in its place.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from diffusers import CogVideoXPipeline, DiffusionPipeline
-from diffusers.loaders import CogVideoXLoraLoaderMixin
-from diffusers.utils import BaseOutput, logging
-from huggingface_hub import HfApi
-from numpy.typing import NDArray
-from peft.utils import get_peft_model_state_dict
-from PIL import Image
+from diffusers.utils import logging
 
-from animeshooter_hf._version import __version__
-from animeshooter_hf.cards.model_card import write_model_card
-from animeshooter_hf.clock import exact_frame_rate
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.modeling.backbones import Backbone, backbone_for
-from animeshooter_hf.modeling.checkpoint import check_folder, fingerprint, missing_weights, write_shim
-from animeshooter_hf.modeling.context import ShotContext
-from animeshooter_hf.modeling.decoders import ShotDecoder, decoder_for
-from animeshooter_hf.modeling.prompt_layout import build_chunk
-from animeshooter_hf.modeling.state import FinishedShot, StoryState
-from animeshooter_hf.modeling.story_request import (
-    GenerationSettings,
-    ReferenceImages,
-    StoryInput,
-    StoryRequest,
-    make_request,
-    with_caption,
-)
+from animeshooter_hf.modeling.film import FilmSettings
+from animeshooter_hf.modeling.generation_settings import ShotSettings, ShotSettingsInput
+from animeshooter_hf.modeling.pipeline_output import AnimeShooterGenOutput, ShotResult, check_output_type, frames_as
+from animeshooter_hf.modeling.pipeline_parts import PipelineParts
+from animeshooter_hf.modeling.pipeline_sound import StorySound
+from animeshooter_hf.modeling.shot_loop import ShotCallbacks, iter_shots
+from animeshooter_hf.modeling.sound import SoundSettings
+from animeshooter_hf.modeling.state import StoryState
+from animeshooter_hf.modeling.story_request import ReferenceImages, StoryInput, with_caption
+from animeshooter_hf.modeling.transitions import FilmPlan
 
 __all__ = ["AnimeShooterGenOutput", "AnimeShooterGenPipeline", "ShotResult"]
 
 logger = logging.get_logger(__name__)
 
-_SHOT_LIMIT = 64
-"""Most shots of a story, unless the checkpoint says otherwise. Our choice; the paper generates four."""
+OnShotEnd = Callable[["AnimeShooterGenPipeline", ShotResult], None]
+OnStepEnd = Callable[["AnimeShooterGenPipeline", int, Any, dict[str, Any]], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ShotResult:
-    """One shot, as soon as it is ready."""
-
-    index: int
-    """Position in the story, from 0."""
-
-    frames: NDArray[np.uint8]
-    """Shape (F, H, W, 3), RGB."""
-
-    caption: str
-    """What it was made from."""
-
-    seed: int
-    """Seed of its noise."""
-
-    state: StoryState
-    """The story up to and including this shot; save it to be able to go on from here."""
-
-
-@dataclass
-class AnimeShooterGenOutput(BaseOutput):
-    """A generated story."""
-
-    frames: list[Any]
-    """Per shot: uint8 of shape (F, H, W, 3), or a list of PIL images."""
-
-    fps: Fraction
-    """Frames per second, exact."""
-
-    audio: list[NDArray[np.float32]] | None
-    """Per shot: sound of shape (C, T); None as long as no sound is made."""
-
-    state: StoryState
-    """What is needed to go on, or to make a shot anew."""
-
-    notes: tuple[str, ...] = ()
-    """What a viewer has to know, such as that the weights are random."""
-
-
-class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
+class AnimeShooterGenPipeline(PipelineParts):
     """Multi-shot animation from a story and reference images of its characters.
 
     Example:
@@ -103,259 +55,7 @@ class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         (2, (9, 64, 96, 3), ('The weights are random: the frames show nothing.',))
     """
 
-    model_cpu_offload_seq = "mllm->adapter->text_encoder->transformer->vae"
-    _optional_components = ["tokenizer", "text_encoder"]  # noqa: RUF012 - diffusers reads a list
-
-    def __init__(
-        self,
-        mllm: Any,
-        processor: Any,
-        adapter: Any,
-        transformer: Any,
-        vae: Any,
-        scheduler: Any,
-        tokenizer: Any = None,
-        text_encoder: Any = None,
-        weights_origin: str = "random",
-        frame_rate: int | float | str = 8,
-        num_inference_steps: int = 50,
-        guidance_scale: float = 6.0,
-        max_image_pixels: int = 448 * 448,
-        max_caption_tokens: int = 512,
-        max_shots: int = _SHOT_LIMIT,
-    ) -> None:
-        """Put a pipeline together.
-
-        Args:
-            mllm: A Qwen3-VL or Qwen2.5-VL model with its language head.
-            processor: Its processor.
-            adapter: A `ShotConditionAdapter` that fits the MLLM and the transformer.
-            transformer: A CogVideoX transformer.
-            vae: Its VAE.
-            scheduler: Its scheduler.
-            tokenizer: T5's, only to compute null embeddings anew.
-            text_encoder: T5, only for that too. The adapter stores the null embeddings.
-            weights_origin: "random", or "trained: ..." with where and on what. It is written into every file.
-            frame_rate: Frames per second of what the decoder makes. CogVideoX: 8.
-            num_inference_steps: Denoising steps unless a call says otherwise. CogVideoX: 50.
-            guidance_scale: Guidance unless a call says otherwise. CogVideoX: 6.
-            max_image_pixels: Budget of each image that the MLLM sees. Our choice: 448 x 448.
-            max_caption_tokens: Tokens to which a caption is cut, with a warning. Our choice.
-            max_shots: Most shots of a story.
-
-        Raises:
-            InputError: If a family is not supported, the parts do not fit together, or the origin is another text.
-        """
-        super().__init__()
-        if weights_origin != "random" and not weights_origin.startswith("trained: "):
-            raise InputError(f'weights_origin must be "random" or start with "trained: ", got {weights_origin!r}.')
-        self.register_modules(
-            mllm=mllm,
-            processor=processor,
-            adapter=adapter,
-            transformer=transformer,
-            vae=vae,
-            scheduler=scheduler,
-            tokenizer=tokenizer,
-            text_encoder=text_encoder,
-        )
-        self.register_to_config(
-            weights_origin=weights_origin,
-            frame_rate=str(exact_frame_rate(frame_rate)),
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            max_image_pixels=max_image_pixels,
-            max_caption_tokens=max_caption_tokens,
-            max_shots=max_shots,
-        )
-        self._has_warned = False
-        self._check_parts()
-
-    def _check_parts(self) -> None:
-        backbone, decoder = self.backbone, self.decoder
-        config = self.adapter.config
-        if config.mllm_hidden_size != backbone.hidden_size:
-            raise InputError(f"The adapter reads states of width {config.mllm_hidden_size}, but the multimodal model"
-                             f" gives {backbone.hidden_size}.")  # fmt: skip
-        if config.text_dim != decoder.text_dim:
-            raise InputError(f"The adapter gives a condition of width {config.text_dim}, but the transformer takes"
-                             f" {decoder.text_dim}.")  # fmt: skip
-        if decoder.condition_length not in (None, config.condition_length):
-            raise InputError(f"The adapter gives {config.condition_length} condition tokens, but the transformer takes"
-                             f" exactly {decoder.condition_length}.")  # fmt: skip
-
-    def register_to_config(self, **kwargs: Any) -> None:
-        """Register settings; the last one that loading registers, `_name_or_path`, makes it check the weights.
-
-        Every way of loading ends there, also the one through the checkpoint's `pipeline.py`.
-        """
-        if "_name_or_path" in kwargs:
-            for name, component in self.components.items():
-                missing = missing_weights(component)
-                if missing:
-                    raise InputError(
-                        f"The checkpoint {kwargs['_name_or_path']} is not whole: {len(missing)} weights of {name} are "
-                        f"missing, such as {missing[0]}."
-                    )
-        super().register_to_config(**kwargs)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "AnimeShooterGenPipeline":
-        """Return the pipeline of a folder or of a repository on the Hub. For the options see diffusers.
-
-        Raises:
-            InputError: If it is no checkpoint of this pipeline, or a file or a weight is missing or broken.
-        """
-        path = Path(pretrained_model_name_or_path)
-        if path.is_dir():
-            check_folder(path, "AnimeShooterGenPipeline")
-        elif path.exists() or len(path.parts) != 2:
-            raise InputError(f"There is no checkpoint at {path}.")
-        try:
-            loaded: AnimeShooterGenPipeline = super().from_pretrained(str(pretrained_model_name_or_path), **kwargs)
-        except InputError:
-            raise
-        except Exception as error:
-            # The libraries below raise a dozen kinds here, SafetensorError and bare RuntimeError among them.
-            raise InputError(f"The checkpoint {path} cannot be loaded: {_first_sentence(error)}") from error
-        return loaded
-
-    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
-        """Write the checkpoint, with a card and the `pipeline.py` by which plain diffusers finds this class.
-
-        Raises:
-            InputError: If `push_to_hub` is asked for here; `push_to_hub()` does that.
-        """
-        if kwargs.pop("push_to_hub", False):
-            raise InputError("Call push_to_hub(repo_id) instead, which uploads the card that is written here.")
-        super().save_pretrained(str(save_directory), *args, **kwargs)
-        write_shim(Path(save_directory))
-        write_model_card(self, Path(save_directory))
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the checkpoint with its card, and return its address.
-
-        Args:
-            repo_id: Such as "name/model".
-            kwargs: `private`, `token`, `commit_message`, `create_pr` as in huggingface_hub.
-        """
-        api = HfApi(token=kwargs.pop("token", None))
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            api.create_repo(repo_id, private=kwargs.pop("private", None), exist_ok=True)
-            message = kwargs.pop("commit_message", None) or "Upload AnimeShooterGenPipeline"
-            commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message, **kwargs)
-        return str(commit)
-
-    # ------------------------------------------------------------------------------------------------ the parts
-
-    @property
-    def backbone(self) -> Backbone:
-        """The MLLM as the context sees it."""
-        return backbone_for(self.mllm, self.processor, max_text_tokens=self.config.max_caption_tokens)
-
-    @property
-    def decoder(self) -> ShotDecoder:
-        """The video model as this pipeline sees it."""
-        return decoder_for(transformer=self.transformer, vae=self.vae, scheduler=self.scheduler)
-
-    @property
-    def fps(self) -> Fraction:
-        """Frames per second of what the decoder makes, exact."""
-        return Fraction(self.config.frame_rate)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a viewer has to know about what this pipeline makes."""
-        if self.config.weights_origin == "random":
-            return ("The weights are random: the frames show nothing.",)
-        return ()
-
-    def provenance(self, state: StoryState) -> dict[str, Any]:
-        """Return what is written into every film: that it is AI-generated, by what, from which weights and seed."""
-        return {
-            "ai_generated": True,
-            "generator": f"AnimeShooterGenPipeline, animeshooter_hf {__version__}",
-            "weights_origin": self.config.weights_origin,
-            "model_fingerprint": state.model_fingerprint,
-            "story_id": state.story.story_id,
-            "seed": state.seed,
-        }
-
-    # ------------------------------------------------------------------------------------------------ LoRA
-
-    def save_lora(self, save_directory: str | Path, adapter_name: str = "default") -> None:
-        """Write a LoRA of the transformer together with its settings.
-
-        `save_lora_weights` forgets lora_alpha unless it is handed over; a LoRA whose alpha is not its rank then comes
-        back with another strength. This keeps it.
-
-        Raises:
-            InputError: If there is no LoRA of that name.
-        """
-        names = sorted(getattr(self.transformer, "peft_config", None) or {})
-        if adapter_name not in names:
-            raise InputError(f"There is no LoRA {adapter_name!r}; loaded are {', '.join(names) or 'none'}.")
-        self.save_lora_weights(
-            save_directory,
-            transformer_lora_layers=get_peft_model_state_dict(self.transformer, adapter_name=adapter_name),
-            transformer_lora_adapter_metadata=self.transformer.peft_config[adapter_name].to_dict(),
-        )
-
-    # ------------------------------------------------------------------------------------------------ null embeddings
-
-    @torch.no_grad()
-    def store_null_embeds(self) -> None:
-        """Compute the text encoder's features of "" and store them in the adapter; T5 is not needed afterwards.
-
-        Raises:
-            InputError: If the pipeline has no text encoder or no tokenizer.
-        """
-        if self.text_encoder is None or self.tokenizer is None:
-            raise InputError("Null embeddings come from T5: load the pipeline with its tokenizer and text_encoder.")
-        plain = CogVideoXPipeline(
-            tokenizer=self.tokenizer,
-            text_encoder=self.text_encoder,
-            vae=self.vae,
-            transformer=self.transformer,
-            scheduler=self.scheduler,
-        )
-        length = self.adapter.config.condition_length
-        embeds, _ = plain.encode_prompt("", do_classifier_free_guidance=False, max_sequence_length=length)
-        self.adapter.set_null_embeds(embeds)
-
-    # ------------------------------------------------------------------------------------------------ generation
-
-    def check_inputs(
-        self,
-        story: StoryInput,
-        reference_images: ReferenceImages = None,
-        *,
-        num_frames: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        require_references: bool = True,
-    ) -> tuple[StoryRequest, GenerationSettings]:
-        """Return the checked request and settings; nothing heavy happens before this.
-
-        Raises:
-            InputError: With one sentence on what is wrong.
-        """
-        default_frames, default_height, default_width = self.decoder.default_size
-        settings = GenerationSettings(
-            num_frames=default_frames if num_frames is None else num_frames,
-            height=default_height if height is None else height,
-            width=default_width if width is None else width,
-            num_inference_steps=self.config.num_inference_steps if num_inference_steps is None else num_inference_steps,
-            guidance_scale=self.config.guidance_scale if guidance_scale is None else guidance_scale,
-        )
-        self.decoder.check_size(settings.num_frames, settings.height, settings.width)
-        request = make_request(
-            story, reference_images, max_shots=self.config.max_shots, require_references=require_references
-        )
-        return request, settings
+    # ------------------------------------------------------------------------------------------------ the ways to ask
 
     def __call__(
         self,
@@ -368,14 +68,26 @@ class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         width: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
+        reference_scale: float | None = None,
+        guidance_schedule: str = "constant",
+        negative_prompt: str | None = None,
+        lora_weights: Mapping[str, float] | None = None,
+        shot_settings: ShotSettingsInput = None,
         require_references: bool = True,
-        callback_on_shot_end: Callable[["AnimeShooterGenPipeline", ShotResult], None] | None = None,
+        audio_scorer: Any = None,
+        sound: SoundSettings | None = None,
+        sound_folder: str | Path | None = None,
+        callback_on_shot_end: OnShotEnd | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         output_type: str = "np",
+        **unknown: Any,
     ) -> AnimeShooterGenOutput:
         """Return a story's frames, all shots.
 
         Args:
-            story: A `Story`, a row of the `stories` config, or one caption per shot.
+            story: A `Story`, a row of the `stories` config, or one caption per shot. Names in captions may be marked,
+                "<Mia> runs past <Rex>."; a marked name must be that of a character.
             reference_images: Character's name -> image or images; or those of the only character.
             seed: The same seed gives the same frames; each shot's noise depends on it and the shot's index alone.
             num_frames: Frames per shot. CogVideoX: a multiple of 8, plus 1.
@@ -383,15 +95,27 @@ class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             width: Columns.
             num_inference_steps: Denoising steps per shot.
             guidance_scale: Weight of classifier-free guidance; 1 or less switches it off.
+            reference_scale: Weight of what the references add; None for plain guidance. It needs a third prediction.
+            guidance_schedule: "constant", or "cosine" for guidance that grows over the steps.
+            negative_prompt: What is not wanted; needs the text encoder.
+            lora_weights: LoRA -> weight, of those that are loaded; None leaves what is switched on.
+            shot_settings: What single shots have of their own: index -> `ShotSettings`, or a list.
             require_references: Refuse a character who is seen and has no reference.
+            audio_scorer: What makes the sound: an `AudioScorer`, or a function. None makes none.
+            sound: How the sound is made.
+            sound_folder: Where sounds are kept, so that they are not made twice.
             callback_on_shot_end: Called with the pipeline and each shot as soon as it is ready.
+            callback_on_step_end: Called after every denoising step as in diffusers: pipeline, step, timestep, tensors.
+            callback_on_step_end_tensor_inputs: Names of these tensors; what the call returns takes their place.
             output_type: "np" for uint8 arrays, "pil" for lists of images.
+            unknown: Refused.
 
         Raises:
             InputError: Before anything heavy, with one sentence on what is wrong.
         """
-        _check_output_type(output_type)
-        shots = self.stream(
+        # 1. Check all that was given.
+        check_output_type(output_type)
+        state = self.begin(
             story,
             reference_images,
             seed=seed,
@@ -400,50 +124,82 @@ class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             width=width,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            reference_scale=reference_scale,
+            guidance_schedule=guidance_schedule,
+            negative_prompt=negative_prompt,
+            lora_weights=lora_weights,
+            shot_settings=shot_settings,
             require_references=require_references,
-            callback_on_shot_end=callback_on_shot_end,
+            **unknown,
         )
-        *_, last = shots
-        return self._output(last.state, output_type)
+        story_sound = StorySound(audio_scorer, sound, sound_folder)
+        callbacks = self._callbacks(callback_on_shot_end, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        # 2. Make shot after shot, then the sound.
+        return self._finish(state, callbacks, story_sound, output_type)
 
     def begin(
         self, story: StoryInput, reference_images: ReferenceImages = None, *, seed: int = 0, **settings: Any
     ) -> StoryState:
         """Return the state of a story of which no shot is done; `resume` starts there. For the options see the call."""
         request, checked = self.check_inputs(story, reference_images, **settings)
-        return StoryState.begin(
+        state = StoryState.begin(
             request,
             checked,
             seed=seed,
             model_fingerprint=self.fingerprint(),
             weights_origin=self.config.weights_origin,
         )
+        self._check_shots(state)
+        return state
+
+    def preview(
+        self,
+        story: StoryInput,
+        reference_images: ReferenceImages = None,
+        *,
+        output_type: str = "np",
+        callback_on_shot_end: OnShotEnd | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
+        **options: Any,
+    ) -> AnimeShooterGenOutput:
+        """Return the story's first shot only; `resume(output.state)` makes the others. For the options see the call."""
+        check_output_type(output_type)
+        state = self.begin(story, reference_images, **options)
+        callbacks = self._callbacks(callback_on_shot_end, callback_on_step_end)
+        return self._finish(state, callbacks, StorySound(None), output_type, until=1)
 
     def stream(
         self,
         story: StoryInput,
         reference_images: ReferenceImages = None,
         *,
-        callback_on_shot_end: Callable[["AnimeShooterGenPipeline", ShotResult], None] | None = None,
+        callback_on_shot_end: OnShotEnd | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
         **options: Any,
     ) -> Iterator[ShotResult]:
         """Yield each shot when it is ready. The options are the call's; they are checked before this returns."""
-        return self._shots_after(self.begin(story, reference_images, **options), callback_on_shot_end)
+        state = self.begin(story, reference_images, **options)
+        return self._shots_after(state, self._callbacks(callback_on_shot_end, callback_on_step_end))
 
     def stream_resume(
         self,
         state: StoryState,
-        callback_on_shot_end: Callable[["AnimeShooterGenPipeline", ShotResult], None] | None = None,
+        callback_on_shot_end: OnShotEnd | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
     ) -> Iterator[ShotResult]:
         """Yield each shot that a state still lacks. It is checked before this returns; see `resume`."""
         self._check_state(state)
-        return self._shots_after(state, callback_on_shot_end)
+        return self._shots_after(state, self._callbacks(callback_on_shot_end, callback_on_step_end))
 
     def resume(
         self,
         state: StoryState,
         *,
-        callback_on_shot_end: Callable[["AnimeShooterGenPipeline", ShotResult], None] | None = None,
+        audio_scorer: Any = None,
+        sound: SoundSettings | None = None,
+        sound_folder: str | Path | None = None,
+        callback_on_shot_end: OnShotEnd | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
         output_type: str = "np",
     ) -> AnimeShooterGenOutput:
         """Return the whole story, making only the shots that the state lacks; they equal those of an unbroken run.
@@ -451,10 +207,10 @@ class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         Raises:
             InputError: If another model made the state.
         """
-        _check_output_type(output_type)
-        for shot in self.stream_resume(state, callback_on_shot_end):
-            state = shot.state
-        return self._output(state, output_type)
+        check_output_type(output_type)
+        self._check_state(state)
+        callbacks = self._callbacks(callback_on_shot_end, callback_on_step_end)
+        return self._finish(state, callbacks, StorySound(audio_scorer, sound, sound_folder), output_type)
 
     def regenerate_shot(
         self,
@@ -463,8 +219,13 @@ class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         *,
         caption: str | None = None,
         seed: int | None = None,
+        settings: ShotSettings | Mapping[str, Any] | None = None,
         keep_following: bool = True,
-        callback_on_shot_end: Callable[["AnimeShooterGenPipeline", ShotResult], None] | None = None,
+        audio_scorer: Any = None,
+        sound: SoundSettings | None = None,
+        sound_folder: str | Path | None = None,
+        callback_on_shot_end: OnShotEnd | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
         output_type: str = "np",
     ) -> AnimeShooterGenOutput:
         """Return the story with one shot made anew; the shots before it stay as they are.
@@ -474,118 +235,170 @@ class AnimeShooterGenPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             index: The shot, from 0.
             caption: Its new descriptive caption; None keeps the old one.
             seed: Seed of its noise; None keeps the shot's seed, so with the old caption too nothing changes.
+            settings: What else it shall have of its own; what is None, or not named, stays as it is.
             keep_following: Keep the shots after it, frame by frame. False makes those that were done anew as well,
                 from this shot's new last frame, each with its own seed.
+            audio_scorer: See the call; with `sound_folder` only the sounds that are missing there are made.
+            sound: See the call.
+            sound_folder: See the call.
             callback_on_shot_end: Called with the pipeline and each shot that is made.
+            callback_on_step_end: See the call.
             output_type: "np" for uint8 arrays, "pil" for lists of images.
 
         Raises:
             InputError: If the shot is not done, or another model made the state.
         """
-        _check_output_type(output_type)
+        # 1. Check.
+        check_output_type(output_type)
         self._check_state(state)
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(state.shots):
             raise InputError(f"index must be one of the {len(state.shots)} finished shots, from 0, got {index!r}.")
+        # 2. Change what was asked, and forget the shot and those after it.
         changed = state.cut_to(index)
         if caption is not None:
             changed = replace(changed, story=with_caption(state.story, index, caption))
+        changes = settings.to_json() if isinstance(settings, ShotSettings) else dict(settings or {})
         if seed is not None:
-            changed = replace(changed, shot_seeds={**state.shot_seeds, index: seed})
+            changes["seed"] = seed
+        if changes:
+            changed = changed.with_shot_settings(index, **changes)
+            self._check_shots(changed)
+        # 3. Make it, and those after it if they shall follow; put back what is kept.
         until = index + 1 if keep_following else len(state.shots)
-        for shot in self._shots_after(changed, callback_on_shot_end, until=until):
-            changed = shot.state
-        return self._output(replace(changed, shots=(*changed.shots, *state.shots[until:])), output_type)
+        return self._finish(
+            changed,
+            self._callbacks(callback_on_shot_end, callback_on_step_end),
+            StorySound(audio_scorer, sound, sound_folder),
+            output_type,
+            until=until,
+            kept=state.shots[until:],
+        )
 
-    def fingerprint(self) -> str:
-        """Return a mark of this pipeline; a state made by a pipeline of another mark is refused."""
-        return fingerprint(self.components)
+    def generate_batch(
+        self,
+        stories: Sequence[StoryInput],
+        reference_images: Sequence[ReferenceImages] | None = None,
+        *,
+        seeds: int | Sequence[int] = 0,
+        batch_size: int = 4,
+        callback_on_shot_end: OnShotEnd | None = None,
+        output_type: str = "np",
+        **options: Any,
+    ) -> list[AnimeShooterGenOutput]:
+        """Return several stories, told side by side: their n-th shots are denoised together.
+
+        Each has a context and noise of its own, so a story is the same whatever stands beside it: bit by bit with
+        `batch_size=1`, and up to rounding above, as products of larger matrices add up in another order.
+
+        Args:
+            stories: As in the call.
+            reference_images: One for each story, as in the call.
+            seeds: One for all, or one for each story.
+            batch_size: Most shots that are denoised together.
+            callback_on_shot_end: Called with the pipeline and each shot.
+            output_type: "np" for uint8 arrays, "pil" for lists of images.
+            options: Of the call, for all stories.
+
+        Raises:
+            InputError: If something is wrong with any story; the message says which. Nothing has been made then.
+        """
+        # 1. Check all stories.
+        check_output_type(output_type)
+        if isinstance(stories, str | Mapping) or not isinstance(stories, Sequence) or not stories:
+            raise InputError(f"stories must be a list of at least one story, got {stories!r:.80}.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")
+        pictures = [None] * len(stories) if reference_images is None else reference_images
+        numbers = [seeds] * len(stories) if isinstance(seeds, int) else seeds
+        for name, given in (("reference_images", pictures), ("seeds", numbers)):
+            if isinstance(given, Mapping) or not isinstance(given, Sequence) or len(given) != len(stories):
+                raise InputError(f"{name} must be a list of one for each of the {len(stories)} stories.")
+        states = []
+        for number, (story, images, seed) in enumerate(zip(stories, pictures, numbers, strict=True)):
+            try:
+                states.append(self.begin(story, images, seed=seed, **options))
+            except InputError as error:
+                raise InputError(f"Story {number} of the batch: {error}") from error
+        # 2. Make shot after shot of all of them.
+        self._warn_once()
+        callbacks = self._callbacks(callback_on_shot_end, None)
+        for number, shot in iter_shots(self, states, callbacks=callbacks, batch_size=batch_size):
+            states[number] = shot.state
+        return [self._output(state, output_type) for state in states]
+
+    def film(
+        self,
+        state: StoryState,
+        path: str | Path,
+        *,
+        audio_scorer: Any = None,
+        sound: SoundSettings | None = None,
+        sound_folder: str | Path | None = None,
+        settings: FilmSettings | None = None,
+    ) -> FilmPlan:
+        """Write the finished shots of a state as one film with sound; see `AnimeShooterGenOutput.save`."""
+        story_sound = StorySound(audio_scorer, sound, sound_folder)
+        return self._output(state, "np", story_sound).save(path, settings)
 
     # ------------------------------------------------------------------------------------------------ inner steps
 
-    def _check_state(self, state: StoryState) -> None:
-        if state.model_fingerprint != self.fingerprint():
-            raise InputError("The state was made by another model, or with other LoRAs, so it cannot be gone on with.")
-
     def _shots_after(
-        self,
-        state: StoryState,
-        callback: Callable[["AnimeShooterGenPipeline", ShotResult], None] | None,
-        *,
-        until: int | None = None,
+        self, state: StoryState, callbacks: ShotCallbacks, *, until: int | None = None
     ) -> Iterator[ShotResult]:
         """Yield the shots from the first one that is not done up to `until`."""
         self._warn_once()
-        until = len(state.story.shots) if until is None else until
-        if len(state.shots) >= until:
-            return
-        device = self._execution_device
-        context = ShotContext(self.backbone, self.adapter.query_tokens, device=device)
-        decoder = self.decoder
-        with self.progress_bar(total=until) as progress:
-            for index in range(until):
-                # 1. Read: references or the last frame, the caption, the queries.
-                with torch.no_grad():
-                    states_1QM = context.append(self._chunk(state, index))
-                # 2. A shot that is done had only to be read.
-                if index >= len(state.shots):
-                    frames_FHW3 = self._make_shot(state, index, states_1QM, decoder)
-                    # 3. It joins the story, and its last frame will join the context.
-                    state = state.with_shot(FinishedShot(index, frames_FHW3, state.seed_of(index)))
-                    caption = state.story.shots[index].caption
-                    result = ShotResult(index, frames_FHW3, caption, state.seed_of(index), state)
-                    if callback is not None:
-                        callback(self, result)
-                    progress.update()
-                    yield result
-                else:
-                    progress.update()
+        for _, shot in iter_shots(self, [state], until=until, callbacks=callbacks):
+            yield shot
 
-    def _chunk(self, state: StoryState, index: int) -> Any:
-        return build_chunk(
-            state.story.shots[index],
-            references=state.references,
-            last_frame=state.shots[index - 1].frames_FHW3[-1] if index else None,
-            max_pixels=self.config.max_image_pixels,
+    def _finish(
+        self,
+        state: StoryState,
+        callbacks: ShotCallbacks,
+        story_sound: StorySound,
+        output_type: str,
+        *,
+        until: int | None = None,
+        kept: tuple[Any, ...] = (),
+    ) -> AnimeShooterGenOutput:
+        """Make the shots up to `until`, put the kept ones behind them, and return what came of it."""
+        # What is wrong with the sound is said before the first shot is made.
+        story_sound.check(state, self.fps, until)
+        for shot in self._shots_after(state, callbacks, until=until):
+            state = shot.state
+        return self._output(replace(state, shots=(*state.shots, *kept)), output_type, story_sound)
+
+    def _output(
+        self, state: StoryState, output_type: str, story_sound: StorySound | None = None
+    ) -> AnimeShooterGenOutput:
+        made = {} if story_sound is None else story_sound.make(state, self.fps)
+        return AnimeShooterGenOutput(
+            frames=frames_as(state, output_type),
+            fps=self.fps,
+            state=state,
+            notes=self.notes,
+            provenance=self.provenance(state),
+            **{"audio": None, **made},
         )
 
-    @torch.no_grad()
-    def _make_shot(
-        self, state: StoryState, index: int, states_1QM: torch.Tensor, decoder: ShotDecoder
-    ) -> NDArray[np.uint8]:
-        """Return the frames of one shot; the noise is drawn on the CPU, so every device starts from the same."""
-        condition_1LD = self.adapter(states_1QM)
-        frames_FHW3 = decoder.decode(
-            condition_1LD,
-            self.adapter.null_embeds.to(condition_1LD),
-            num_frames=state.settings.num_frames,
-            height=state.settings.height,
-            width=state.settings.width,
-            num_inference_steps=state.settings.num_inference_steps,
-            guidance_scale=state.settings.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(state.seed_of(index)),
-        )
-        self.maybe_free_model_hooks()
-        return frames_FHW3
+    def _callbacks(
+        self, on_shot_end: OnShotEnd | None, on_step_end: OnStepEnd | None, tensors: Sequence[str] = ("latents",)
+    ) -> ShotCallbacks:
+        """Return the functions to call.
 
-    def _output(self, state: StoryState, output_type: str) -> AnimeShooterGenOutput:
-        frames: list[Any] = [shot.frames_FHW3 for shot in state.shots]
-        if output_type == "pil":
-            frames = [[Image.fromarray(frame) for frame in shot] for shot in frames]
-        return AnimeShooterGenOutput(frames=frames, fps=self.fps, audio=None, state=state, notes=self.notes)
+        Raises:
+            InputError: If one cannot be called, or a tensor is unknown.
+        """
+        for name, function in (("callback_on_shot_end", on_shot_end), ("callback_on_step_end", on_step_end)):
+            if function is not None and not callable(function):
+                raise InputError(f"{name} must be a function, got {function!r:.80}.")
+        known = self.decoder.pipeline._callback_tensor_inputs
+        for tensor in tensors:
+            if tensor not in known:
+                raise InputError(f"The steps have no tensor {tensor!r}; they have {', '.join(known)}.")
+        return ShotCallbacks(on_shot_end=on_shot_end, on_step_end=on_step_end, step_tensors=tuple(tensors))
 
     def _warn_once(self) -> None:
         if not self._has_warned:
             for note in self.notes:
                 logger.warning(note)
             self._has_warned = True
-
-
-def _check_output_type(output_type: str) -> None:
-    if output_type not in ("np", "pil"):
-        raise InputError(f'output_type must be "np" or "pil", got {output_type!r}.')
-
-
-def _first_sentence(error: Exception) -> str:
-    """Return the first line of an error's text; libraries go on with advice that does not fit here."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0] if lines else type(error).__name__}".rstrip(".") + "."

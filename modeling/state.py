@@ -27,12 +27,17 @@ from PIL import Image
 
 from animeshooter_hf._version import __version__
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.modeling.story_request import GenerationSettings, StoryRequest, read_image
-from animeshooter_hf.records import Story
+from animeshooter_hf.modeling.generation_settings import GenerationSettings, ShotSettings, read_shot_settings
+from animeshooter_hf.modeling.story_request import StoryRequest, read_image
+from animeshooter_hf.modeling.transitions import Transition
+from animeshooter_hf.records import AudioAnnotation, Story
 
 __all__ = ["FinishedShot", "StoryState", "seed_for"]
 
 _FORMAT = "animeshooter-story-state"
+_FORMAT_VERSIONS = (1, 2)
+"""Versions that can be read; the last one is written. The first had seeds as all that a shot had of its own."""
+
 _LARGEST_SEED = 2**63 - 1
 
 
@@ -82,8 +87,8 @@ class StoryState:
     weights_origin: str
     """Where the pipeline's weights come from, in words."""
 
-    shot_seeds: Mapping[int, int] = field(default_factory=dict)
-    """Seeds of shots that were given one of their own."""
+    shot_settings: Mapping[int, ShotSettings] = field(default_factory=dict)
+    """Index -> settings of the shots that have some of their own."""
 
     shots: tuple[FinishedShot, ...] = ()
     """Finished shots, in order, from the first."""
@@ -115,6 +120,7 @@ class StoryState:
             references=request.references,
             settings=settings,
             seed=seed,
+            shot_settings=request.shot_settings,
             model_fingerprint=model_fingerprint,
             weights_origin=weights_origin,
         )
@@ -126,7 +132,49 @@ class StoryState:
 
     def seed_of(self, index: int) -> int:
         """Return the seed of a shot's noise."""
-        return self.shot_seeds.get(index, seed_for(self.seed, index))
+        own = self._own(index).seed
+        return seed_for(self.seed, index) if own is None else own
+
+    def settings_of(self, index: int) -> GenerationSettings:
+        """Return what a shot is made with."""
+        return self.settings.for_shot(self._own(index))
+
+    def frame_to_continue(self, index: int) -> NDArray[np.uint8] | None:
+        """Return the frame (H, W, 3) with which a shot begins, or None where it begins with a cut."""
+        return self.shots[index - 1].frames_FHW3[-1] if index and self._own(index).continues else None
+
+    @property
+    def finished_story(self) -> Story:
+        """The shots that are done, each with what is heard in it, where its settings say so."""
+        shots = []
+        for shot in self.story.shots[: len(self.shots)]:
+            prompt = self._own(shot.index).audio_prompt
+            shots.append(shot if prompt is None else replace(shot, audio=AudioAnnotation(audio_type=prompt)))
+        return self.story.with_shots(shots)
+
+    @property
+    def all_transitions(self) -> tuple[Transition, ...]:
+        """How each shot but the last goes over into the next, in the whole story."""
+        return tuple(self._own(index).transition or Transition() for index in range(len(self.story.shots) - 1))
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """The same for the shots that are done."""
+        return self.all_transitions[: max(0, len(self.shots) - 1)]
+
+    def with_shot_settings(self, index: int, **changes: Any) -> "StoryState":
+        """Return the state in which a shot has these settings of its own, beside those that it has already.
+
+        Raises:
+            InputError: If one is unknown or not possible.
+        """
+        known = {key: getattr(self._own(index), key) for key in ShotSettings.__dataclass_fields__}
+        read = read_shot_settings({index: {**known, **changes}}, len(self.story.shots))
+        others = {other: own for other, own in self.shot_settings.items() if other != index}
+        return replace(self, shot_settings=dict(sorted({**others, **read}.items())))
+
+    def _own(self, index: int) -> ShotSettings:
+        return self.shot_settings.get(index, ShotSettings())
 
     def with_shot(self, shot: FinishedShot) -> "StoryState":
         """Return the state with a shot added at the end, or in place of the one with its index."""
@@ -144,8 +192,8 @@ class StoryState:
 
     def _question(self) -> tuple[Any, ...]:
         pictures = {name: [_digest(np.asarray(image)) for image in some] for name, some in self.references.items()}
-        seeds = dict(self.shot_seeds)
-        return self.story.to_json(), pictures, self.settings, self.seed, seeds, self.model_fingerprint
+        own = dict(self.shot_settings)
+        return self.story.to_json(), pictures, self.settings, self.seed, own, self.model_fingerprint
 
     def save(self, directory: str | Path) -> Path:
         """Write the state to a folder and return it; shots that stand there already are not written again.
@@ -178,13 +226,13 @@ class StoryState:
     def _to_json(self, references: dict[str, list[str]], shots: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "format": _FORMAT,
-            "format_version": 1,
+            "format_version": _FORMAT_VERSIONS[-1],
             "made_by": f"animeshooter_hf {self.version}",
             "ai_generated": True,
             "weights_origin": self.weights_origin,
             "model_fingerprint": self.model_fingerprint,
             "seed": self.seed,
-            "shot_seeds": {str(index): seed for index, seed in self.shot_seeds.items()},
+            "shot_settings": {str(index): own.to_json() for index, own in self.shot_settings.items()},
             "settings": self.settings.to_json(),
             "references": references,
             "shots": shots,
@@ -206,18 +254,23 @@ class StoryState:
             raise InputError(f"There is no state.json in {folder}.") from error
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is no state that can be read.") from error
-        if not isinstance(data, dict) or data.get("format") != _FORMAT or data.get("format_version") != 1:
+        if (
+            not isinstance(data, dict)
+            or data.get("format") != _FORMAT
+            or data.get("format_version") not in _FORMAT_VERSIONS
+        ):
             raise InputError(f"{path} is not a story's state of this version.")
         try:
+            story = Story.from_json(data["story"])
             return cls(
-                story=Story.from_json(data["story"]),
+                story=story,
                 references={
                     name: tuple(read_image(_inside(folder, file), "A reference") for file in files)
                     for name, files in data["references"].items()
                 },
-                settings=GenerationSettings(**data["settings"]),
+                settings=GenerationSettings.from_json(data["settings"]),
                 seed=data["seed"],
-                shot_seeds={int(index): seed for index, seed in data["shot_seeds"].items()},
+                shot_settings=read_shot_settings(_own_settings(data), len(story.shots)),
                 shots=tuple(_read_shot(folder, shot) for shot in data["shots"]),
                 model_fingerprint=data["model_fingerprint"],
                 weights_origin=data["weights_origin"],
@@ -227,6 +280,12 @@ class StoryState:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is broken: {error}.") from error
+
+
+def _own_settings(data: Mapping[str, Any]) -> dict[int, Any]:
+    if data["format_version"] == 1:
+        return {int(index): {"seed": seed} for index, seed in data["shot_seeds"].items()}
+    return {int(index): own for index, own in data["shot_settings"].items()}
 
 
 def _digest(array: NDArray[np.uint8]) -> str:

@@ -2,28 +2,45 @@
 
 A story may come as a record, as a row of the `stories` config, or as plain captions; references as one picture or as
 a list for each character. All of it ends in one `StoryRequest`.
+
+A caption binds a character by name, and may mark the name so that a slip of the pen is found: "<Mia> runs past <Rex>."
+The MLLM reads the names without the marks, as it reads them before the reference images. In a list of captions that
+has marks, a shot shows the characters that its caption marks; without any, every shot shows all of them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diffusers.utils import logging
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.records import Character, Story
+from animeshooter_hf.modeling.generation_settings import (
+    GenerationSettings,
+    ShotSettings,
+    ShotSettingsInput,
+    read_shot_settings,
+)
+from animeshooter_hf.modeling.prompt_layout import fit_image
+from animeshooter_hf.records import Character, Shot, Story
 
 __all__ = [
     "GenerationSettings",
     "ReferenceImages",
+    "ShotSettings",
+    "ShotSettingsInput",
     "StoryInput",
     "StoryRequest",
     "make_request",
     "read_image",
     "with_caption",
 ]
+
+logger = logging.get_logger(__name__)
 
 StoryInput = Story | Mapping[str, Any] | Sequence[str]
 """A story, a row of the `stories` config or its JSON form, or one caption per shot."""
@@ -34,40 +51,10 @@ ReferenceImages = Mapping[str, Any] | Image.Image | Sequence[Image.Image] | None
 _LARGEST_ASPECT = 50
 """Longer side over shorter side above which an image is refused; image processors break far above. Our choice."""
 
+_LARGEST_REFERENCE = 2048 * 2048
+"""Pixels to which larger references are shrunk when they come in; no model sees more. Our choice."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GenerationSettings:
-    """What every shot of a story is made with."""
-
-    num_frames: int
-    """Frames per shot. CogVideoX: a multiple of 8, plus 1."""
-
-    height: int
-    """Rows of a frame."""
-
-    width: int
-    """Columns of a frame."""
-
-    num_inference_steps: int
-    """Denoising steps per shot."""
-
-    guidance_scale: float
-    """Weight of classifier-free guidance; 1 or less switches it off."""
-
-    def __post_init__(self) -> None:
-        for name in ("num_frames", "height", "width", "num_inference_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
-        if self.num_inference_steps > 1000:
-            raise InputError(f"num_inference_steps must be at most 1000, got {self.num_inference_steps}.")
-        scale = self.guidance_scale
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale <= 100:
-            raise InputError(f"guidance_scale must lie in 0 to 100, got {scale!r}.")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object."""
-        return asdict(self)
+_MARKED_NAME = re.compile(r"<(\w[^<>|/=\"]{0,63})>")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +67,9 @@ class StoryRequest:
     references: Mapping[str, tuple[Image.Image, ...]]
     """Character's name -> images, in the order of the story's cast."""
 
+    shot_settings: Mapping[int, ShotSettings] = field(default_factory=dict)
+    """Index -> settings of the shots that have some of their own."""
+
 
 def make_request(
     story: StoryInput,
@@ -87,6 +77,7 @@ def make_request(
     *,
     max_shots: int,
     require_references: bool = True,
+    shot_settings: ShotSettingsInput = None,
 ) -> StoryRequest:
     """Return the checked request.
 
@@ -95,6 +86,7 @@ def make_request(
         reference_images: See `ReferenceImages`. Arrays (uint8, H x W x 3) and paths do as well as PIL images.
         max_shots: Most shots that a story may have.
         require_references: Refuse a character who appears in a shot and has no reference.
+        shot_settings: What single shots have of their own.
 
     Raises:
         InputError: If something is missing, unknown, or no image; the message names it.
@@ -105,6 +97,7 @@ def make_request(
         raise InputError(f"Story {record.story_id} has no shots.")
     if len(record.shots) > max_shots:
         raise InputError(f"Story {record.story_id} has {len(record.shots)} shots; at most {max_shots} are possible.")
+    record = _without_marks(record, only_marked=isinstance(story, Sequence))
     cast = [character.id for character in record.characters]
     for shot in record.shots:
         if not shot.caption.strip():
@@ -122,7 +115,7 @@ def make_request(
     if missing and require_references:
         raise InputError(f"The character {missing[0]!r} has no reference image. Give one, or allow missing references"
                          " to have the character drawn from words alone.")  # fmt: skip
-    return StoryRequest(record, references)
+    return StoryRequest(record, references, read_shot_settings(shot_settings, len(record.shots)))
 
 
 def read_image(value: Any, what: str) -> Image.Image:
@@ -194,19 +187,65 @@ def _read_references(name: str, value: Any) -> tuple[Image.Image, ...]:
     if not several:
         raise InputError(f"The character {name!r} has an empty list of reference images.")
     return tuple(
-        read_image(one, f"Reference {number} of {name!r}" if len(several) > 1 else f"The reference of {name!r}")
+        _shrunk(read_image(one, what), what)
         for number, one in enumerate(several)
+        for what in [f"Reference {number} of {name!r}" if len(several) > 1 else f"The reference of {name!r}"]
     )
+
+
+def _shrunk(image: Image.Image, what: str) -> Image.Image:
+    """Return a reference of at most `_LARGEST_REFERENCE` pixels; a huge one costs time and teaches nothing."""
+    if image.width * image.height <= _LARGEST_REFERENCE:
+        return image
+    smaller = fit_image(image, _LARGEST_REFERENCE)
+    logger.warning(f"{what} is {image.width}x{image.height}; it is shrunk to {smaller.width}x{smaller.height}.")
+    return smaller
+
+
+def _without_marks(story: Story, *, only_marked: bool) -> Story:
+    """Return the story with plain names in its captions; whom a caption marks appears in its shot.
+
+    Args:
+        story: Of which every marked name must be declared.
+        only_marked: Take marks, where there are any, for the whole list of who appears.
+
+    Raises:
+        InputError: If a caption marks an unknown name.
+    """
+    if not any(_MARKED_NAME.search(text) for shot in story.shots for text in _captions(shot)):
+        return story
+    cast = [character.id for character in story.characters]
+    shots = []
+    for shot in story.shots:
+        marked = [name for text in _captions(shot) for name in _MARKED_NAME.findall(text)]
+        for name in marked:
+            if name not in cast:
+                raise InputError(f"The caption of shot {shot.index} names the character {name!r}, whom the story does "
+                                 f"not declare (declared: {', '.join(cast) or 'nobody'}).")  # fmt: skip
+        names = (() if only_marked else shot.characters) + tuple(marked)
+        shots.append(
+            replace(
+                shot,
+                characters=tuple(dict.fromkeys(names)),
+                narrative_caption=_MARKED_NAME.sub(r"\1", shot.narrative_caption or "") or shot.narrative_caption,
+                descriptive_caption=_MARKED_NAME.sub(r"\1", shot.descriptive_caption or "") or shot.descriptive_caption,
+            )
+        )
+    return story.with_shots(shots)
+
+
+def _captions(shot: Shot) -> list[str]:
+    return [text for text in (shot.narrative_caption, shot.descriptive_caption) if text]
 
 
 def with_caption(story: Story, index: int, caption: str) -> Story:
     """Return the story with another descriptive caption for one shot.
 
     Raises:
-        InputError: If the caption is empty.
+        InputError: If the caption is empty, or marks an unknown name.
     """
     if not isinstance(caption, str) or not caption.strip():
         raise InputError(f"caption must be a text that is not empty, got {caption!r}.")
     shots = list(story.shots)
     shots[index] = replace(shots[index], descriptive_caption=caption)
-    return story.with_shots(shots)
+    return _without_marks(story.with_shots(shots), only_marked=False)

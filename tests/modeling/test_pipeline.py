@@ -13,6 +13,7 @@ from PIL import Image
 
 from animeshooter_hf.modeling.context import ShotContext
 from animeshooter_hf.modeling.pipeline_animeshooter import AnimeShooterGenOutput, AnimeShooterGenPipeline
+from animeshooter_hf.modeling.shot_loop import StoryReader
 from animeshooter_hf.modeling.state import seed_for
 from animeshooter_hf.modeling.testing import tiny_pipeline
 from animeshooter_hf.records import Story
@@ -89,7 +90,9 @@ def test_frames_equal_those_of_the_plain_diffusers_pipeline_given_the_same_embed
 ) -> None:
     context = ShotContext(pipeline.backbone, pipeline.adapter.query_tokens)
     with torch.no_grad():
-        embeds = pipeline.adapter(context.append(pipeline._chunk(whole.state, 0)))
+        embeds = pipeline.adapter(
+            context.append(StoryReader(pipeline, whole.state, 3)._chunk(whole.state, 0, whole.state.references))
+        )
     plain = CogVideoXPipeline.from_pipe(pipeline, tokenizer=None, text_encoder=None)
     plain.set_progress_bar_config(disable=True)
     options = {

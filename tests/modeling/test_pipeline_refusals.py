@@ -10,7 +10,8 @@ from PIL import Image
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.modeling.adapter import ShotConditionAdapter
 from animeshooter_hf.modeling.pipeline_animeshooter import AnimeShooterGenOutput, AnimeShooterGenPipeline
-from animeshooter_hf.modeling.testing import tiny_transformer
+from animeshooter_hf.modeling.shot_loop import StoryReader
+from animeshooter_hf.modeling.testing import tiny_pipeline, tiny_transformer
 from animeshooter_hf.records import Story
 
 PORTRAIT = Image.new("RGB", (20, 30), "red")
@@ -93,15 +94,27 @@ def test_an_empty_caption_is_no_edit(pipeline: AnimeShooterGenPipeline, whole: A
         pipeline.regenerate_shot(whole.state, 0, caption=" ")
 
 
-def test_a_story_that_does_not_fit_the_context_is_refused(pipeline: AnimeShooterGenPipeline, story: Story) -> None:
-    config = pipeline.mllm.config.get_text_config()
-    room = config.max_position_embeddings
-    config.max_position_embeddings = 60
-    try:
-        with pytest.raises(InputError, match=r"but the model's context holds 60"):
-            pipeline(story, require_references=False, num_inference_steps=1)
-    finally:
-        config.max_position_embeddings = room
+@pytest.mark.parametrize("layout", [{}, {"keep_queries": False}, {"window_shots": 1}, {"frames_per_past_shot": 2}])
+@pytest.mark.parametrize("family", ["qwen3_vl", "smolvlm", "llava_onevision"])
+def test_a_story_fits_the_context_exactly_as_far_as_it_can_be_read(
+    story: Story, portraits: dict[str, Image.Image], family: str, layout: dict[str, Any]
+) -> None:
+    tiny = tiny_pipeline(family=family, height=32, width=48)
+    parts = {key: value for key, value in tiny.components.items() if value is not None}
+    tiny = AnimeShooterGenPipeline(**parts, layout=layout, num_inference_steps=1, max_image_pixels=64 * 64)
+    tiny.set_progress_bar_config(disable=True)
+    state = tiny(story, portraits).state
+    reader = StoryReader(tiny, state, 3)
+    most = 0
+    for index in range(3):
+        reader.read(state, index)
+        most = max(most, reader._context.num_tokens + (0 if tiny.layout.keep_queries else 8))
+    config = tiny.mllm.config.get_text_config()
+    config.max_position_embeddings = most
+    tiny.stream(story, portraits)
+    config.max_position_embeddings = most - 1
+    with pytest.raises(InputError, match=f"Shot [12] needs .* but the model's context holds {most - 1}"):
+        tiny.stream(story, portraits)  # Not iterated: the check comes first.
 
 
 @pytest.mark.parametrize(
