@@ -5,6 +5,8 @@
     references/0_NAME_0.png  what the characters should look like
     predictions.json         the same as input for `animeshooter evaluate`
     contact.json             list of the files, settings, seeds, weights; written last
+    sound/                   the sound of each shot, if there is any
+    story.json               the story, if a model wrote it
     state/                   what is needed to go on, or to make one shot anew
 
 Every file is written beside its place and then renamed.
@@ -14,20 +16,23 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from animeshooter_hf.errors import InputError
+from animeshooter_hf.modeling.film import FilmSettings, export_film, film_metadata
 from animeshooter_hf.modeling.state import FinishedShot, StoryState
-from animeshooter_hf.video import MuxShot, mux_story, write_video
+from animeshooter_hf.video import write_video
 
 __all__ = ["GENERATED_FILES", "clear_folder", "open_folder", "write_shot_film", "write_story_files"]
 
 GENERATED_FILES = ("story.mp4", "predictions.json", "contact.json")
 """Files that are written when all shots are done."""
 
-_FOLDERS = ("shots", "references", "state")
+_FOLDERS = ("shots", "references", "state", "sound")
 
 
 def open_folder(folder: Path) -> None:
@@ -54,26 +59,68 @@ def clear_folder(folder: Path) -> None:
             shutil.rmtree(folder / name)
 
 
-def write_shot_film(folder: Path, shot: FinishedShot, frame_rate: Fraction, provenance: dict[str, Any]) -> Path:
-    """Write one shot's film and return its path."""
+def write_shot_film(
+    folder: Path,
+    shot: FinishedShot,
+    frame_rate: Fraction,
+    provenance: dict[str, Any],
+    sound: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write one shot's film, with its sound as it was made, and return its path.
+
+    Args:
+        folder: Of the story.
+        shot: The shot.
+        frame_rate: Frames per second.
+        provenance: Of the pipeline.
+        sound: What `StorySound.make` gave; empty for none.
+    """
+    sound = sound or {}
+    audio = sound["audio"][shot.index] if sound else None
+    whose = {**provenance, "shot": shot.index, "shot_seed": shot.seed}
     return write_video(
         folder / "shots" / f"shot_{shot.index:02d}.mp4",
         shot.frames_FHW3,
         frame_rate,
-        metadata=_metadata(f"shot {shot.index + 1}", {**provenance, "shot": shot.index, "shot_seed": shot.seed}),
+        audio=audio,
+        **({"sample_rate": sound["sample_rate"]} if sound else {}),
+        metadata=film_metadata(f"shot {shot.index + 1}", whose, sound.get("sound_provenance")),
     )
 
 
 def write_story_files(
-    folder: Path, state: StoryState, frame_rate: Fraction, provenance: dict[str, Any], notes: tuple[str, ...]
+    folder: Path,
+    state: StoryState,
+    frame_rate: Fraction,
+    provenance: dict[str, Any],
+    notes: tuple[str, ...],
+    *,
+    film: FilmSettings | None = None,
+    sound: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the story's film, the references and the lists of files; return what `contact.json` holds."""
-    story = state.story
-    mux_story(
+    """Write the story's film, the references and the lists of files; return what `contact.json` holds.
+
+    Args:
+        folder: Of the story.
+        state: All shots are done.
+        frame_rate: Frames per second.
+        provenance: Of the pipeline.
+        notes: What a viewer has to know.
+        film: Transitions and loudness; transitions of shots are taken where it names none.
+        sound: What `StorySound.make` gave; empty for none.
+    """
+    story, sound, film = state.story, sound or {}, film or FilmSettings()
+    if film.transitions is None:
+        film = replace(film, transitions=state.transitions)
+    plan = export_film(
         folder / "story.mp4",
-        [MuxShot(shot.frames_FHW3, title=f"shot {shot.index + 1}") for shot in state.shots],
+        [shot.frames_FHW3 for shot in state.shots],
         frame_rate,
-        metadata=_metadata(story.story_id, provenance),
+        sounds=sound.get("audio"),
+        settings=film,
+        scenes=[shot.scene for shot in story.shots],
+        metadata=film_metadata(story.story_id, provenance, sound.get("sound_provenance")),
+        **({"sample_rate": sound["sample_rate"]} if sound else {}),
     )
     references = _write_references(folder, state)
     shots = [f"shots/shot_{shot.index:02d}.mp4" for shot in state.shots]
@@ -96,6 +143,9 @@ def write_story_files(
         "frame_rate": str(frame_rate),
         "settings": state.settings.to_json(),
         "film": "story.mp4",
+        "film_frames": plan.num_frames,
+        "transitions": [transition.kind for transition in plan.transitions],
+        "sound": sound.get("sound_provenance"),
         "shots": [
             {"index": done.index, "file": file, "caption": shot.caption, "seed": done.seed,
              "num_frames": len(done.frames_FHW3), "characters": list(shot.characters)}
@@ -124,15 +174,6 @@ def _write_references(folder: Path, state: StoryState) -> list[tuple[str, str]]:
             partial.replace(path)
             written.append((name, str(path.relative_to(folder))))
     return written
-
-
-def _metadata(title: str, provenance: dict[str, Any]) -> dict[str, str]:
-    weights = provenance["weights_origin"]
-    return {
-        "title": title,
-        "comment": f"AI-generated by {provenance['generator']}; weights: {weights}",
-        "animeshooter": json.dumps(provenance, sort_keys=True),
-    }
 
 
 def _write_json(path: Path, data: Any) -> None:

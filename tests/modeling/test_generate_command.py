@@ -7,10 +7,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
+from endpoint_stub import start_stub
+from peft import LoraConfig
 from PIL import Image
 
 from animeshooter_hf.command_line import main
+from animeshooter_hf.modeling.lora import save_lora
 from animeshooter_hf.modeling.state import StoryState
+from animeshooter_hf.modeling.testing import tiny_pipeline
 from animeshooter_hf.video import probe
 
 FAST = ["--steps", "1", "--size", "48x32"]
@@ -147,6 +152,19 @@ def test_an_earlier_run_is_replaced_only_when_asked(
         (["--steps", "0"], "num_inference_steps must be"),
         (["--seed", "-3"], "seed must be a whole number from 0"),
         (["--device", "nowhere"], "--device: 'nowhere' cannot be used here"),
+        (["--lora", "mia"], "--lora must be NAME=PATH or NAME=PATH:WEIGHT, got 'mia'"),
+        (["--lora", "mia=absent/lora/there:0.5"], "There is no LoRA at absent/lora/there"),
+        (["--shot-settings", "absent.json"], "--shot-settings: there is no file absent.json"),
+        (["--shot-settings", "list.json"], "list.json is no JSON object from shot to settings"),
+        (["--shot-settings", "far.json"], "shot_settings are for shot 7, but the story has the shots 0 to 1"),
+        (["--sound", "absent/sound/there"], "There is no sound model absent/sound/there"),
+        (["--transition", "wipe:8"], "--transition: A transition is cut, dissolve:FRAMES"),
+        (["--negative", "blurry"], "Negative prompts come from T5"),
+        (["--guidance", "-1"], "guidance_scale must lie in 0 to 100"),
+        (["--offload", "sequential"], "its device cannot be the CPU"),
+        (["--preview", "--shots", "3"], "--shots goes with --write"),
+        (["--new-seed", "3"], "--new-seed goes with --regenerate"),
+        (["--keep-following"], "--keep-following goes with --regenerate"),
         (["--out", "broken.json"], "it is, or lies in, a file"),
         (["--out", "broken.json/deeper"], "it is, or lies in, a file"),
     ],
@@ -163,6 +181,7 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     Path("broken.json").write_text("{")
     Path("list.json").write_text("[1]")
+    Path("far.json").write_text('{"7": {"seed": 1}}')
     Path("unknown.json").write_text('{"story_id": "s", "shots": [], "shot_list": []}')
     before = sorted(tmp_path.rglob("*"))
     assert generate(story, fox, tmp_path / "out", *words) == 2
@@ -179,3 +198,146 @@ def test_a_missing_reference_is_refused_unless_allowed(
     assert main(words) == 2
     assert "The character 'fox' has no reference image" in capsys.readouterr().err
     assert main([*words, "--allow-missing-references"]) == 0
+
+
+def frames(out: Path) -> list[bytes]:
+    return [shot.frames_FHW3.tobytes() for shot in StoryState.load(out / "state").shots]
+
+
+def lora(folder: Path, character: str | None) -> Path:
+    pipeline = tiny_pipeline()
+    pipeline.transformer.add_adapter(LoraConfig(r=2, lora_alpha=8, target_modules=["to_q", "to_v"]))
+    for name, weight in pipeline.transformer.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.constant_(weight, 0.2)
+    return save_lora(pipeline, folder, character=character)
+
+
+def test_a_preview_is_the_first_shot_and_resuming_makes_the_others(
+    story: Path, fox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(story, fox, tmp_path / "whole")
+    capsys.readouterr()
+    assert generate(story, fox, tmp_path / "out", "--preview") == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "out/shots/shot_00.mp4")]
+    assert not (tmp_path / "out/story.mp4").exists()
+    assert generate(story, fox, tmp_path / "out", "--preview", "--resume") == 0
+    assert len(frames(tmp_path / "out")) == 1
+    assert generate(story, fox, tmp_path / "out", "--resume") == 0
+    assert frames(tmp_path / "out") == frames(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_one_shot_is_made_anew_and_what_follows_is_kept_or_not(
+    story: Path, fox: Path, tmp_path: Path, keep: bool
+) -> None:
+    generate(story, fox, tmp_path / "out")
+    before = frames(tmp_path / "out")
+    film = (tmp_path / "out/story.mp4").read_bytes()
+    words = ["--regenerate", "0", "--new-seed", "7", "--new-caption", "The fox yawns.", *(["--keep-following"] * keep)]
+    assert main(["generate", "--model", "tiny", "--out", str(tmp_path / "out"), *words]) == 0
+    after = frames(tmp_path / "out")
+    assert after[0] != before[0]
+    assert (after[1] == before[1]) is keep
+    assert (tmp_path / "out/story.mp4").read_bytes() != film
+    contact = json.loads((tmp_path / "out/contact.json").read_text())
+    assert (contact["shots"][0]["caption"], contact["shots"][0]["seed"]) == ("The fox yawns.", 7)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--regenerate", "0"], "holds no story that was generated"),
+        (["--regenerate", "0", "--resume"], "do not go with it"),
+        (["--regenerate", "0", "--reference", "a=b"], "takes references and settings from what is in OUT"),
+        (["--regenerate", "0", "--steps", "3"], "takes references and settings from what is in OUT"),
+        (["--write", "A fox."], "--write needs --writer-model"),
+        (["--write", "A fox.", "--writer-model", "m", "--resume"], "to go on, give it as --story"),
+        (["--write", "A fox.", "--writer-model", "m", "--base-url", "ftp://x"], "must begin with http://"),
+        (["--write", "A fox.", "--writer-model", "m", "--base-url", "http://x", "--shots", "0"], "num_shots must be"),
+        ([], "one of --story, --caption, --write or --regenerate is needed"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["generate", "--model", "tiny", "--out", str(tmp_path / "out"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_shot_that_is_not_there_cannot_be_made_anew(
+    story: Path, fox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(story, fox, tmp_path / "out")
+    assert main(["generate", "--model", "tiny", "--out", str(tmp_path / "out"), "--regenerate", "2"]) == 2
+    assert "--regenerate must be one of the 2 finished shots, from 0, got 2" in capsys.readouterr().err
+
+
+def test_a_dissolve_shortens_the_film_and_sound_is_as_long_as_the_picture(
+    story: Path, fox: Path, tmp_path: Path
+) -> None:
+    assert generate(story, fox, tmp_path / "out", "--transition", "dissolve:4", "--sound", "silence") == 0
+    contact = json.loads((tmp_path / "out/contact.json").read_text())
+    assert (contact["transitions"], contact["film_frames"]) == (["dissolve"], 14)
+    assert contact["sound"]["model"]
+    film = tmp_path / "out/story.mp4"
+    assert probe(film).num_frames == 14
+    with av.open(str(film)) as opened:
+        (audio,) = opened.streams.audio
+        assert abs(float(audio.duration * audio.time_base) - 14 / 8) < 1024 / 44_100
+    with av.open(str(tmp_path / "out/shots/shot_00.mp4")) as opened:
+        assert len(opened.streams.audio) == 1
+
+
+def test_the_lora_of_a_character_acts_where_the_character_is_seen(story: Path, fox: Path, tmp_path: Path) -> None:
+    generate(story, fox, tmp_path / "plain")
+    place = lora(tmp_path / "lora", "fox")
+    assert generate(story, fox, tmp_path / "out", "--lora", f"fox={place}:0.5") == 0
+    state = StoryState.load(tmp_path / "out/state")
+    assert [state.settings_of(index).lora_weights for index in (0, 1)] == [{"fox": 0.5}, {}]
+    assert frames(tmp_path / "out")[0] != frames(tmp_path / "plain")[0]
+
+
+def test_a_lora_of_nobody_acts_everywhere_and_its_weight_counts(story: Path, fox: Path, tmp_path: Path) -> None:
+    place = lora(tmp_path / "lora", None)
+    for weight in ("1", "0.5"):
+        assert generate(story, fox, tmp_path / weight, "--lora", f"ink={place}:{weight}", "--preview") == 0
+    assert frames(tmp_path / "1") != frames(tmp_path / "0.5")
+
+
+def test_shots_have_settings_of_their_own(story: Path, fox: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"1": {"seed": 9, "transition": "dissolve:2"}, "0": {"transition": "fade:4"}}')
+    assert generate(story, fox, tmp_path / "out", "--shot-settings", str(tmp_path / "own.json")) == 0
+    contact = json.loads((tmp_path / "out/contact.json").read_text())
+    assert contact["shots"][1]["seed"] == 9
+    assert contact["transitions"] == ["fade"]
+
+
+def test_offloading_changes_nothing_and_half_precision_does(story: Path, fox: Path, tmp_path: Path) -> None:
+    generate(story, fox, tmp_path / "plain")
+    assert generate(story, fox, tmp_path / "group", "--offload", "group") == 0
+    assert frames(tmp_path / "group") == frames(tmp_path / "plain")
+    assert generate(story, fox, tmp_path / "half", "--dtype", "bfloat16") == 0
+    assert frames(tmp_path / "half") != frames(tmp_path / "plain")
+
+
+def test_a_premise_becomes_a_story_that_is_kept(fox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = {
+        "storyline": "The fox finds a key.",
+        "main_characters": [{"id": "fox", "appearance": "small"}],
+        "main_scenes": [{"id": "attic", "environment": "dusty"}],
+        "shots": [{"characters": ["fox"], "scene": "attic", "narrative_caption": "fox finds it.",
+                   "descriptive_caption": "fox kneels."}],
+    }  # fmt: skip
+    out = tmp_path / "out"
+    with start_stub(lambda body: json.dumps(script)) as stub:
+        words = ["--write", "A lost key.", "--writer-model", "writer", "--base-url", stub.url, "--shots", "1"]
+        generating = ["generate", "--model", "tiny", "--out", str(out), "--reference", f"fox={fox}", *FAST, *words]
+        assert main(generating) == 0
+        assert main(generating) == 2
+    assert "story.json is there already" in capsys.readouterr().err
+    assert len(stub.log) == 1
+    assert json.loads((out / "story.json").read_text())["shots"][0]["descriptive_caption"] == "fox kneels."
+    again = ["--story", str(out / "story.json"), "--reference", f"fox={fox}", "--resume", *FAST]
+    assert main(["generate", "--model", "tiny", "--out", str(out), *again]) == 0
