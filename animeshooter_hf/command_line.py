@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "view": ("animeshooter_hf.site.site_command", "make a static site of a dataset: browse, play, search"),
     "publish": ("animeshooter_hf.dataset_builder.publish.publish_command", "put a dataset on the Hub, or take it down"),
     "generate": ("animeshooter_hf.modeling.generate_command", "generate a story shot by shot"),
+    "web": ("animeshooter_hf.modeling.web_command", "write, generate and mend stories on a page"),
     "evaluate": ("animeshooter_hf.eval.evaluate_command", "score stories against their references"),
 }
 """Verb -> (module, one line of help). The module has `add_arguments(parser)` and `run(arguments) -> int`."""

@@ -26,9 +26,12 @@ OPTIONS = {
         "--overwrite --remove --remove-file --reason --erase-history --record-anyway --staging --dry-run --yes --json"
     ),
     "generate": (
-        "--model --story --caption --reference --allow-missing-references --out --seed --steps "
-        "--num-frames --size --guidance --device --resume --overwrite --json"
+        "--model --story --caption --write --regenerate --reference --allow-missing-references --out --seed --steps "
+        "--num-frames --size --guidance --reference-scale --negative --shot-settings --lora --sound --transition "
+        "--keep-following --new-caption --new-seed --writer-model --base-url --shots --device --dtype --offload "
+        "--preview --resume --overwrite --json"
     ),
+    "web": ("--model --device --sound --host --port --share --title --space-files"),
     "evaluate": (
         "paths --metrics --backend --frames-per-shot --sampling --reference-background --workers --out --json"
     ),
