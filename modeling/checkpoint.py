@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 # diffusers looks for the classes that model_index.json names among modules that are imported, and imports none itself.
 import animeshooter_hf.modeling.adapter
@@ -20,6 +20,7 @@ from animeshooter_hf.errors import InputError
 
 __all__ = [
     "HOLDS_LORA",
+    "align_weights",
     "check_folder",
     "fingerprint",
     "is_ours",
@@ -30,6 +31,9 @@ __all__ = [
 
 HOLDS_LORA = "animeshooter_holds_lora"
 """Key of a component's config.json that says that a LoRA belongs to it, so that one that was lost is found out."""
+
+_ALIGNMENT = 64
+"""Bytes; torch's own allocations on the CPU begin at multiples of it."""
 
 SHIM = '''import animeshooter_hf
 
@@ -110,6 +114,19 @@ def missing_weights(component: Any) -> list[str]:
         return unmarked if was_loaded else []
     hooked = any(hasattr(module, "_hf_hook") for module in component.modules())
     return [] if hooked else [name for name, weight in named if weight.is_meta]
+
+
+def align_weights(components: Mapping[str, Any]) -> None:
+    """Move weights in the CPU's memory to where new ones lie, at multiples of 64 bytes.
+
+    Loaded ones lie wherever the file has them, and kernels round otherwise where vectors begin elsewhere: frames of a
+    Wan that was saved and loaded differed by a grey level.
+    """
+    for component in components.values():
+        if isinstance(component, nn.Module):
+            for tensor in (*component.parameters(), *component.buffers()):
+                if tensor.device.type == "cpu" and type(tensor.data) is Tensor and tensor.data_ptr() % _ALIGNMENT:
+                    tensor.data = tensor.data.clone()
 
 
 def fingerprint(components: Mapping[str, Any]) -> str:

@@ -26,7 +26,13 @@ from animeshooter_hf._version import __version__
 from animeshooter_hf.cards.model_card import CardFacts, write_model_card
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.hub.upload import Change, HubUploader, RemoteHead
-from animeshooter_hf.modeling.checkpoint import check_folder, is_ours, write_component_shims, write_shim
+from animeshooter_hf.modeling.checkpoint import (
+    align_weights,
+    check_folder,
+    is_ours,
+    write_component_shims,
+    write_shim,
+)
 from animeshooter_hf.modeling.mllm_files import clear_files, load_pointed_mllm, read_pointer, saved_as
 from animeshooter_hf.modeling.sources import part_sources
 
@@ -140,6 +146,7 @@ def load_checkpoint(name: str | Path, *, pipeline_class: Any = None, **options: 
     except Exception as error:
         # The libraries below raise a dozen kinds here, SafetensorError and bare RuntimeError among them.
         raise InputError(f"The checkpoint {name} cannot be loaded: {_first_sentence(error)}") from error
+    align_weights(loaded.components)
     if folder is not path:
         # A LoRA that is trained on it names it, not the cache of this machine.
         DiffusionPipeline.register_to_config(loaded, _name_or_path=str(name))
