@@ -29,6 +29,7 @@ from animeshooter_hf.modeling.generate_options import (
     parse_size,
     read_shot_settings_file,
 )
+from animeshooter_hf.modeling.open_pipeline import open_pipeline, place_pipeline
 from animeshooter_hf.records import Character, Story
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     story, references = _checked_story(arguments, own) if earlier is None else (earlier.story, {})
     scorer = _open_sound(arguments)
     # 2. The model.
-    pipeline = _load_pipeline(arguments)
+    pipeline = open_pipeline(arguments.model, arguments.dtype)
     own = _with_loras(pipeline, loras, story, own)
-    _place(pipeline, arguments)
+    place_pipeline(pipeline, arguments.device, arguments.offload)
     # 3. The shots.
     if earlier is None:
         fresh = pipeline.begin(
@@ -201,36 +202,6 @@ def _open_sound(arguments: argparse.Namespace) -> Any:
     from animeshooter_hf.modeling.sound import open_scorer
 
     return open_scorer(arguments.sound, device=arguments.device, dtype=arguments.dtype or "float32")
-
-
-def _load_pipeline(arguments: argparse.Namespace) -> "AnimeShooterGenPipeline":
-    """Return the pipeline, on the CPU."""
-    import torch
-
-    dtype = arguments.dtype and getattr(torch, arguments.dtype)
-    if arguments.model == "tiny":
-        from animeshooter_hf.modeling.testing import tiny_pipeline
-
-        toy = tiny_pipeline()
-        if dtype is not None:
-            toy.to(dtype)
-        return toy
-    from animeshooter_hf.modeling.pipeline_animeshooter import AnimeShooterGenPipeline
-
-    return AnimeShooterGenPipeline.from_pretrained(arguments.model, **({} if dtype is None else {"dtype": dtype}))
-
-
-def _place(pipeline: "AnimeShooterGenPipeline", arguments: argparse.Namespace) -> None:
-    """Bring the pipeline to its device, or let it come there part by part; LoRAs must be loaded by now."""
-    from animeshooter_hf.modeling.memory import MemorySettings
-
-    try:
-        if arguments.offload == "none":
-            pipeline.to(arguments.device)
-        else:
-            pipeline.apply_memory(MemorySettings(offload=arguments.offload, device=arguments.device))
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device: {arguments.device!r} cannot be used here.") from error
 
 
 def _check_loras(words: list[LoraWord]) -> None:

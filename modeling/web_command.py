@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="M", help="checkpoint folder, repository on the Hub, or `tiny` (toy, random)"
     )
     parser.add_argument("--device", default="cpu", help="where to compute, such as cuda (default %(default)s)")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights (default: the checkpoint's)"
+    )
+    parser.add_argument(
+        "--offload", choices=("none", "model", "sequential", "group"), default="none",
+        help="keep on the device only what is at work (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--sound", metavar="S", help="model of the film's sound, or `silence` (default: no sound)")
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="0.0.0.0 lets others in (default %(default)s)")
     parser.add_argument("--port", type=int, metavar="P", help="port (default: the first free one from 7860)")
@@ -47,11 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     from animeshooter_hf.modeling.web.offline_gradio import check_gradio
 
     check_gradio()  # before a model is loaded for minutes
+    from animeshooter_hf.modeling.open_pipeline import open_pipeline, place_pipeline
     from animeshooter_hf.modeling.sound.open_scorer import open_scorer
-    from animeshooter_hf.modeling.web.load_pipeline import load_pipeline
     from animeshooter_hf.modeling.web.web_app import WebSettings, launch_page
 
-    pipeline = load_pipeline(arguments.model, arguments.device)
+    pipeline = open_pipeline(arguments.model, arguments.dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    place_pipeline(pipeline, arguments.device, arguments.offload)
     scorer = None if arguments.sound is None else open_scorer(arguments.sound, device=arguments.device)
     settings = WebSettings(
         host=arguments.host,

@@ -10,6 +10,5 @@ web_widgets.py      the components and where they stand
 web_handlers.py     what the buttons do
 offline_gradio.py   gradio, kept from asking its servers
 web_app.py          the page itself, on gradio, served
-load_pipeline.py    the server's pipeline
 space.py            the same as a Space on the Hub
 """

@@ -53,9 +53,11 @@ def serve_space(model: str, *, title: str = "AnimeShooter") -> None:
     """Serve the page as a Space does: on the GPU if there is one, to everybody, at the port that the Hub gives."""
     import torch
 
-    from animeshooter_hf.modeling.web.load_pipeline import load_pipeline
+    from animeshooter_hf.modeling.open_pipeline import open_pipeline, place_pipeline
     from animeshooter_hf.modeling.web.web_app import WebSettings, launch_page
 
-    pipeline = load_pipeline(model, "cuda" if torch.cuda.is_available() else "cpu")
+    pipeline = open_pipeline(model)
+    pipeline.set_progress_bar_config(disable=True)
+    place_pipeline(pipeline, "cuda" if torch.cuda.is_available() else "cpu")
     port = int(os.environ.get("GRADIO_SERVER_PORT", "7860"))
     launch_page(pipeline, WebSettings(host="0.0.0.0", port=port, title=title, model=model))

@@ -12,7 +12,7 @@ import yaml
 from animeshooter_hf import __version__
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.modeling import web_command
-from animeshooter_hf.modeling.web.load_pipeline import load_pipeline
+from animeshooter_hf.modeling.open_pipeline import open_pipeline, place_pipeline
 
 
 def run(*words: str) -> int:
@@ -70,9 +70,9 @@ def test_files_of_a_space_that_are_there_already_are_kept(tmp_path: Path) -> Non
 
 def test_a_model_or_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no checkpoint"):
-        load_pipeline(str(tmp_path / "none"))
+        open_pipeline(str(tmp_path / "none"))
     with pytest.raises(InputError, match=r"'cuda:99' cannot be used here"):
-        load_pipeline("tiny", "cuda:99")
+        place_pipeline(open_pipeline("tiny"), "cuda:99")
 
 
 def test_a_missing_gradio_is_named_before_anything_is_loaded() -> None:

@@ -31,7 +31,7 @@ OPTIONS = {
         "--keep-following --new-caption --new-seed --writer-model --base-url --shots --device --dtype --offload "
         "--preview --resume --overwrite --json"
     ),
-    "web": ("--model --device --sound --host --port --share --title --space-files"),
+    "web": ("--model --device --dtype --offload --sound --host --port --share --title --space-files"),
     "evaluate": (
         "paths --metrics --backend --frames-per-shot --sampling --reference-background --workers --out --json"
     ),
