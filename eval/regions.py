@@ -42,10 +42,10 @@ class Region:
     def weights(self, height: int, width: int) -> NDArray[np.float32]:
         """Return 1 inside and 0 outside, of shape (height, width); all 0 where the mask is empty."""
         if self.mask is not None:
-            inside = self.mask.to_array().astype(np.uint8)
-            if inside.shape != (height, width):
-                inside = cv2.resize(inside, (width, height), interpolation=cv2.INTER_NEAREST)
-            return np.asarray(inside, dtype=np.float32)
+            inside = self.mask.to_array().astype(np.float32)
+            if inside.shape == (height, width):
+                return inside
+            return np.asarray(cv2.resize(inside, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
         left, top, right, bottom = self.box or (0.0, 0.0, 1.0, 1.0)
         weights_HW = np.zeros((height, width), dtype=np.float32)
         rows = slice(int(top * height), max(int(top * height) + 1, round(bottom * height)))
