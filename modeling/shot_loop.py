@@ -69,16 +69,20 @@ class ShotOrder:
     """The condition of the context without references, where a reference scale needs it."""
 
     references: tuple[Image.Image, ...]
-    """References whose latents it sees; none where the checkpoint has no path for them."""
+    """Pictures whose latents it sees: references, then last frames of earlier shots, the latest first; none where the
+    checkpoint has no path for them."""
+
+    slots: tuple[int, ...]
+    """Slot of each of them in that path."""
 
     first_frame: Image.Image | None
     """The frame with which it begins, where it goes on from the shot before."""
 
     @property
-    def kind(self) -> tuple[str, int, bool]:
+    def kind(self) -> tuple[str, tuple[int, ...], bool]:
         """What has to be equal in shots that are made together."""
         settings = json.dumps(self.settings.to_json(), sort_keys=True)
-        return settings, len(self.references), self.first_frame is not None
+        return settings, self.slots, self.first_frame is not None
 
 
 class StoryReader:
@@ -110,13 +114,15 @@ class StoryReader:
         adapter = self._pipeline.adapter
         frame_HW3 = state.frame_to_continue(index)
         needs_second = settings.reference_scale is not None and unreferenced_1QM is not None
+        seen, slots = self._seen_pictures(state, index)
         return ShotOrder(
             state=state,
             index=index,
             settings=settings,
             prompt_1LD=adapter(states_1QM),
             unreferenced_1LD=adapter(unreferenced_1QM) if needs_second else None,
-            references=self._seen_references(state, index),
+            references=seen,
+            slots=slots,
             first_frame=None if frame_HW3 is None else Image.fromarray(frame_HW3),
         )
 
@@ -137,18 +143,25 @@ class StoryReader:
             layout=state.settings.layout,
         )
 
-    def _seen_references(self, state: StoryState, index: int) -> tuple[Image.Image, ...]:
-        """Return references of the shot's characters, the first of each, then the second ..., as far as slots go."""
+    def _seen_pictures(self, state: StoryState, index: int) -> tuple[tuple[Image.Image, ...], tuple[int, ...]]:
+        """Return what the shot sees as latents, and the slot of each.
+
+        These are references of its characters, the first of each, then the second ..., as far as slots go, and last
+        frames of the shots before it, where the checkpoint was trained with them.
+        """
         path = self._pipeline.reference_latents
         if path is None:
-            return ()
+            return (), ()
         seen = [images for name, images in state.references.items() if name in state.story.shots[index].characters]
         turns = max((len(images) for images in seen), default=0)
         ordered = [images[turn] for turn in range(turns) for images in seen if turn < len(images)]
         limit = path.config.max_references
         if len(ordered) > limit:
             logger.warning(f"Shot {index} has {len(ordered)} references; the first {limit} are seen as latents.")
-        return tuple(ordered[:limit])
+        references = ordered[:limit]
+        past = [state.shots[number] for number in range(index - 1, max(-1, index - 1 - path.config.memory_frames), -1)]
+        memory = [Image.fromarray(shot.frames_FHW3[-1]) for shot in past]
+        return (*references, *memory), path.slots_of(len(references), len(memory))
 
 
 class ShotMaker:
@@ -211,6 +224,7 @@ class ShotMaker:
             unreferenced_embeds_BLD=torch.cat(unreferenced) if unreferenced else None,
             last_frames=first_frames or None,
             reference_latents_BRChw=torch.stack(latents) if latents else None,
+            reference_slots=orders[0].slots if latents else None,
             callback_on_step_end=None if on_step_end is None else step_end,
             callback_tensors=self._callbacks.step_tensors,
         )
@@ -273,7 +287,7 @@ def iter_shots(
 
 def _groups(orders: Mapping[int, ShotOrder], batch_size: int) -> list[list[int]]:
     """Return the numbers of stories whose shots are made together."""
-    kinds: dict[tuple[str, int, bool], list[int]] = {}
+    kinds: dict[tuple[str, tuple[int, ...], bool], list[int]] = {}
     for number, order in orders.items():
         kinds.setdefault(order.kind, []).append(number)
     return [

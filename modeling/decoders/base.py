@@ -72,6 +72,9 @@ class ShotInputs:
     reference_latents_BRChw: Tensor | None = None
     """Reference images of each shot, as `encode_references` gives them."""
 
+    reference_slots: tuple[int, ...] | None = None
+    """Slot of each of them, where last frames of earlier shots are among them; see `ReferenceLatents.slots_of`."""
+
     callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]] | None = None
     """Called by diffusers after every step with its pipeline, the step, the timestep and the tensors below."""
 

@@ -120,7 +120,9 @@ class CogVideoXDecoder(PipelineDecoder):
     def _enter_hooks(self, hooks: ExitStack, inputs: ShotInputs) -> None:
         transformer = self.pipeline.transformer
         if self.reference_latents is not None and inputs.reference_latents_BRChw is not None:
-            hooks.enter_context(self.reference_latents.joined(transformer, inputs.reference_latents_BRChw))
+            hooks.enter_context(
+                self.reference_latents.joined(transformer, inputs.reference_latents_BRChw, inputs.reference_slots)
+            )
         if transformer.config.ofs_embed_dim:
             hooks.enter_context(_with_ofs(transformer))
 

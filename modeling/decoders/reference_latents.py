@@ -12,6 +12,10 @@ are also encoded by the VAE and stand in the transformer's sequence as further l
 Gates and slot embeddings start at zero. An untrained module therefore changes nothing: the shot is computed from the
 same numbers as without it. The gates have a gradient from the first step, the rest of the path as soon as they moved.
 All that is new is 1,028 numbers for CogVideoX-2B; the transformer's weights do the rest, or a LoRA on them does.
+
+Last frames of earlier shots can stand there too, in slots of their own behind those of the references: what the MLLM
+keeps of a place is too little for its colours and its layout, so a model that is trained with them finds a place again
+as it was.
 The paper has no such path. Gated attention as in Flamingo, arXiv 2204.14198; in-context latents as in Phantom.
 
 CogVideoX only. Wan 2.2 TI2V takes a frame as latents by itself.
@@ -45,7 +49,12 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, num_layers: int = 30, num_heads: int = 30, latent_channels: int = 16, max_references: int = 8
+        self,
+        num_layers: int = 30,
+        num_heads: int = 30,
+        latent_channels: int = 16,
+        max_references: int = 8,
+        memory_frames: int = 0,
     ) -> None:
         """Make a path that changes nothing yet.
 
@@ -54,22 +63,38 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
             num_heads: Its attention heads. CogVideoX-2B: 30.
             latent_channels: Channels of its latents. CogVideoX: 16.
             max_references: Most references of a shot. Our choice.
+            memory_frames: Earlier shots whose last frames are seen beside the references. Our choice: 0, as the paper
+                has none.
 
         Raises:
-            ValueError: If a size is below 1.
+            ValueError: If a size is below 1, or `memory_frames` below 0.
         """
         super().__init__()
         sizes = (num_layers, num_heads, latent_channels, max_references)
-        if min(sizes) < 1:
-            raise ValueError(f"Every size of the reference path must be at least 1, got {sizes}.")
+        if min(sizes) < 1 or memory_frames < 0:
+            raise ValueError(f"Every size of the reference path must be at least 1, got {sizes} and {memory_frames}.")
         self.gates = nn.Parameter(torch.zeros(num_layers, num_heads))
-        self.slots = nn.Parameter(torch.zeros(max_references, latent_channels))
+        self.slots = nn.Parameter(torch.zeros(max_references + memory_frames, latent_channels))
 
     @classmethod
-    def for_transformer(cls, transformer: Any, *, max_references: int = 8) -> "ReferenceLatents":
+    def for_transformer(
+        cls, transformer: Any, *, max_references: int = 8, memory_frames: int = 0
+    ) -> "ReferenceLatents":
         """Return an untrained path that fits a CogVideoX transformer."""
         config = transformer.config
-        return cls(config.num_layers, config.num_attention_heads, config.in_channels, max_references)
+        return cls(config.num_layers, config.num_attention_heads, config.in_channels, max_references, memory_frames)
+
+    def slots_of(self, num_references: int, num_memory_frames: int = 0) -> tuple[int, ...]:
+        """Return the slots of a shot's references and of the last frames of the shots before it, the latest first.
+
+        Raises:
+            InputError: If there are more than there is room for.
+        """
+        room = (self.config.max_references, self.config.memory_frames)
+        if not (0 <= num_references <= room[0] and 0 <= num_memory_frames <= room[1]):
+            raise InputError(f"The reference path has room for {room[0]} references and {room[1]} frames of earlier "
+                             f"shots, got {num_references} and {num_memory_frames}.")  # fmt: skip
+        return (*range(num_references), *range(room[0], room[0] + num_memory_frames))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
@@ -88,19 +113,27 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
             )
         return (model, report) if wants_report else model
 
-    def forward(self, latents_BRChw: Tensor) -> Tensor:
+    def forward(self, latents_BRChw: Tensor, slots: Sequence[int] | None = None) -> Tensor:
         """Return the latents with their slot embeddings.
+
+        Args:
+            latents_BRChw: References, and frames of earlier shots if there are any.
+            slots: The slot of each, see `slots_of`; None for references alone.
 
         Raises:
             InputError: If there are more references than slots, or the channels are others.
         """
-        limit, channels = self.slots.shape
+        limit, channels = (self.config.max_references if slots is None else len(self.slots)), self.slots.shape[1]
         if latents_BRChw.ndim != 5 or not 1 <= latents_BRChw.shape[1] <= limit or latents_BRChw.shape[2] != channels:
             raise InputError(
                 f"Reference latents must have the shape (shots, 1 to {limit}, {channels}, rows, columns), got "
                 f"{tuple(latents_BRChw.shape)}."
             )
-        slots_RC11 = self.slots[: latents_BRChw.shape[1], :, None, None]
+        chosen = range(latents_BRChw.shape[1]) if slots is None else slots
+        if len(chosen) != latents_BRChw.shape[1] or not all(0 <= slot < len(self.slots) for slot in chosen):
+            raise InputError(f"{latents_BRChw.shape[1]} reference latents need as many slots below {len(self.slots)}, "
+                             f"got {tuple(chosen)}.")  # fmt: skip
+        slots_RC11 = self.slots[list(chosen), :, None, None]
         return latents_BRChw + slots_RC11.to(latents_BRChw)
 
     def check_fits(self, transformer: Any) -> None:
@@ -113,7 +146,7 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
                              f"this one has {theirs}.")  # fmt: skip
 
     @contextmanager
-    def joined(self, transformer: Any, latents_BRChw: Tensor) -> Iterator[None]:
+    def joined(self, transformer: Any, latents_BRChw: Tensor, slots: Sequence[int] | None = None) -> Iterator[None]:
         """Let every call of the transformer see these references; for a pipeline's run or a step of training.
 
         A call may hold several branches of guidance, one after the other along the batch. Only the last one sees the
@@ -122,6 +155,7 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
         Args:
             transformer: A CogVideoX transformer.
             latents_BRChw: As `encode_references` gives them, of the size of the shot.
+            slots: The slot of each, see `slots_of`; None for references alone.
 
         Raises:
             InputError: If the path does not fit the transformer or the latents.
@@ -129,7 +163,7 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
         self.check_fits(transformer)
         install_dispatching_attention(transformer)
         patch = transformer.config.patch_size_t or 1
-        frames_BRChw = self(latents_BRChw).repeat_interleave(patch, dim=1)
+        frames_BRChw = self(latents_BRChw, slots).repeat_interleave(patch, dim=1)
 
         def append(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             return args, self._appended(kwargs, frames_BRChw, transformer.config)

@@ -236,3 +236,29 @@ def test_fused_projections_have_to_be_taken_apart_first() -> None:
         install_dispatching_attention(model)
     model.unfuse_qkv_projections()
     install_dispatching_attention(model)
+
+
+def test_slots_tell_references_and_frames_of_earlier_shots_apart() -> None:
+    path = ReferenceLatents(2, 2, 4, max_references=3, memory_frames=2)
+    assert path.slots_of(2, 1) == (0, 1, 3)
+    torch.nn.init.normal_(path.slots)
+    given = torch.zeros(1, 2, 4, 4, 6)
+    torch.testing.assert_close(path(given, path.slots_of(1, 1))[0, :, :, 0, 0], path.slots[[0, 3]])
+    torch.testing.assert_close(path(given), path(given, (0, 1)))
+
+
+@pytest.mark.parametrize("numbers", [(4, 0), (1, 3), (-1, 0)])
+def test_more_pictures_than_there_are_slots_for_are_refused(numbers: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="has room for 3 references and 2 frames of earlier shots"):
+        ReferenceLatents(2, 2, 4, max_references=3, memory_frames=2).slots_of(*numbers)
+
+
+@pytest.mark.parametrize("slots", [(0,), (0, 5), (0, -1)])
+def test_slots_that_do_not_fit_the_latents_are_refused(slots: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="2 reference latents need as many slots below 5"):
+        ReferenceLatents(2, 2, 4, max_references=3, memory_frames=2)(torch.zeros(1, 2, 4, 4, 6), slots)
+
+
+def test_references_do_not_reach_into_the_slots_of_earlier_shots() -> None:
+    with pytest.raises(InputError, match="1 to 3"):
+        ReferenceLatents(2, 2, 4, max_references=3, memory_frames=2)(torch.zeros(1, 4, 4, 4, 6))

@@ -119,10 +119,31 @@ def test_more_references_than_slots_are_taken_in_turns(
 ) -> None:
     others = {name: [image, image.rotate(90), image.rotate(180)] for name, image in portraits.items()}
     state = detailed.begin(story, others, **FAST)
-    seen = StoryReader(detailed, state, 1)._seen_references(state, 0)
+    seen, slots = StoryReader(detailed, state, 1)._seen_pictures(state, 0)
+    assert slots == (0, 1, 2)
     expected = [state.references["Mia"][0], state.references["Rex"][0], state.references["Mia"][1]]
     assert len(seen) == 3
     assert all(one is two for one, two in zip(seen, expected, strict=True))
+
+
+def test_a_path_with_memory_frames_sees_the_last_frames_of_earlier_shots_and_resumes_the_same(
+    detailed: AnimeShooterGenPipeline, portraits: Portraits
+) -> None:
+    parts = {key: value for key, value in detailed.components.items() if value is not None}
+    path = ReferenceLatents.for_transformer(detailed.transformer, max_references=2, memory_frames=2).eval()
+    torch.nn.init.constant_(path.gates, 1.0)
+    remembering = AnimeShooterGenPipeline(**{**parts, "reference_latents": path})
+    remembering.set_progress_bar_config(disable=True)
+    captions, references = ["<Mia> runs.", "Rain.", "<Mia> sits.", "Night."], {"Mia": portraits["Mia"]}
+    first = remembering(captions, references, **FAST)
+    reader = StoryReader(remembering, first.state, 4)
+    assert [reader._seen_pictures(first.state, index)[1] for index in range(4)] == [(0,), (2,), (0, 2, 3), (2, 3)]
+    pictures, _ = reader._seen_pictures(first.state, 3)
+    for picture, shot in zip(pictures, (2, 1), strict=True):
+        np.testing.assert_array_equal(np.asarray(picture), first.frames[shot][-1])
+    assert same(remembering.resume(first.state.cut_to(2)), first) == [True] * 4
+    path.slots.data[2] += 1.0
+    assert same(remembering(captions, references, **FAST), first) == [True, False, False, False]
 
 
 def test_reference_latents_are_saved_and_loaded(
