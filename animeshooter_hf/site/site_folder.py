@@ -54,13 +54,18 @@ def story_path(story_id: str) -> str:
 class SiteFolder:
     """Writes the files of a site."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, site_format: str = SITE_FORMAT) -> None:
         """Open or make the folder.
 
+        Args:
+            root: The folder.
+            site_format: What kind of site it holds; one of another kind is not written over.
+
         Raises:
-            InputError: If it holds something else than a site of ours.
+            InputError: If it holds something else than a site of this kind.
         """
         self.root = root
+        self._format = site_format
         self.kept: set[str] = set()
         """Files of the site as it is written now, relative to the folder."""
         self.num_written = 0
@@ -79,14 +84,14 @@ class SiteFolder:
         except OSError as error:
             raise InputError(f"The folder {self.root} cannot be made: {error.strerror}.") from error
         if not (self.root / SITE_FILE).exists():
-            self.write(SITE_FILE, _json({"format": SITE_FORMAT, "complete": False}))
+            self.write(SITE_FILE, _json({"format": self._format, "complete": False}))
 
     def _is_ours(self) -> bool:
         try:
             found = json.loads((self.root / SITE_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return isinstance(found, dict) and found.get("format") == SITE_FORMAT
+        return isinstance(found, dict) and found.get("format") == self._format
 
     def write(self, path: str, data: bytes) -> str:
         """Write a file unless it holds these bytes already; return its path."""
