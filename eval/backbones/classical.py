@@ -19,8 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from animeshooter_hf.errors import InputError
 from animeshooter_hf.eval.backbones.base import Backbone, Kind
-from animeshooter_hf.eval.views import View, to_lab
+from animeshooter_hf.eval.remember import remembered
+from animeshooter_hf.eval.views import View, lab_of
 
 __all__ = ["ClassicalBackbone"]
 
@@ -49,9 +51,20 @@ class ClassicalBackbone(Backbone):
     name = "classical"
     note = "smoke/sanity: colour only, not for ranking"
     license = "Apache-2.0 (no weights)"
+    license_is_read = True
     fidelity_view = "foreground"
     reference_background = "masked"
     long_side = 180
+    runs_in_workers = True
+    purpose = "smoke and sanity checks without a download"
+
+    @classmethod
+    def open(cls, weights: str | None, revision: str | None, *, device: str, dtype: str) -> "ClassicalBackbone":
+        """Return the backend; it has no weights, and device and precision are nothing to it."""
+        if weights is not None or revision is not None:
+            raise InputError(f"The backend 'classical' has no weights to load, got {weights!r}.")
+        del device, dtype
+        return cls()
 
     @property
     def signature(self) -> str:
@@ -60,17 +73,17 @@ class ClassicalBackbone(Backbone):
         blur = f"s{_CHROMA_BLUR:g}-{_LIGHTNESS_BLUR:g}"
         return f"classical-ab{_IDENTITY_BINS}-lab{lightness}x{chroma}-{blur}-g{_GREY_FLOOR:g}-fg4-px{self.long_side}@1"
 
-    def embed(self, views: Sequence[View], kind: Kind) -> NDArray[np.float32]:
-        """Return square roots of colour histograms, (len(views), 625) for identity and (len(views), 2048) for look."""
+    def embed_prepared(self, items: Sequence[View], kind: Kind) -> NDArray[np.float32]:
+        """Return square roots of colour histograms, (N, 625) for identity and (N, 2048) for look."""
         histogram = _chroma_histogram if kind == "identity" else _lab_histogram
-        if not views:
+        if not items:
             return np.zeros((0, _IDENTITY_BINS**2 if kind == "identity" else _LOOK_BINS[0] * _LOOK_BINS[1] ** 2), "f4")
-        rows = [np.sqrt(histogram(view).ravel()) for view in views]
+        rows = [np.sqrt(histogram(view).ravel()) for view in items]
         return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)
 
 
 def _chroma_histogram(view: View) -> NDArray[np.float64]:
-    lab_HW3 = to_lab(view.image)
+    lab_HW3 = lab_of(view.image)
     weights = np.hypot(lab_HW3[..., 1], lab_HW3[..., 2]).ravel() + _GREY_FLOOR
     if view.weights is not None:
         weights = weights * view.weights.ravel()
@@ -81,15 +94,22 @@ def _chroma_histogram(view: View) -> NDArray[np.float64]:
 
 def _lab_histogram(view: View) -> NDArray[np.float64]:
     steps, width = _LOOK_BINS
-    lab_HW3 = to_lab(view.image)
-    lightness = np.clip(lab_HW3[..., 0].ravel() * (steps / 100.0), 0, steps - 1).astype(np.int64)
-    bins = lightness * width**2 + _chroma_bins(lab_HW3, width)
+    bins = _look_bins(view.image)
     weights = None if view.weights is None else view.weights.ravel()
     counts = np.bincount(bins, weights=weights, minlength=steps * width**2).astype(np.float64)
     planes = np.stack([_blur_chroma(plane) for plane in counts.reshape(steps, width, width)])
     kernel = cv2.getGaussianKernel(7, _LIGHTNESS_BLUR * steps / 100.0)
     across = cv2.sepFilter2D(planes.reshape(steps, -1), -1, np.ones((1, 1)), kernel, borderType=cv2.BORDER_REFLECT)
     return np.asarray(across, dtype=np.float64)
+
+
+@remembered
+def _look_bins(image_HW3: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the bin of every pixel; the views of one frame share them."""
+    steps, width = _LOOK_BINS
+    lab_HW3 = lab_of(image_HW3)
+    lightness = np.clip(lab_HW3[..., 0].ravel() * (steps / 100.0), 0, steps - 1).astype(np.int64)
+    return np.asarray(lightness * width**2 + _chroma_bins(lab_HW3, width), dtype=np.int64)
 
 
 def _chroma_bins(lab_HW3: NDArray[np.float32], width: int) -> NDArray[np.int64]:
