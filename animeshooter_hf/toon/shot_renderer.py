@@ -56,6 +56,14 @@ class ShotRenderer:
         self._latest_cutouts: tuple[tuple[object, ...], list[tuple[str, Cutout]]] | None = None
         self._latest_scenery: tuple[View, NDArray[np.uint8]] | None = None
 
+    def with_plan(self, plan: FilmPlan) -> "ShotRenderer":
+        """Return what draws the same shot with other characters or lines of theirs, over the scenery painted here."""
+        other = ShotRenderer(plan, self.shot)
+        if self.shot.scene_id is not None and self._background is None:
+            self._background = self._paint_background()
+        other._background = self._background
+        return other
+
     def drawing_key(self, frame: int) -> tuple[object, ...]:
         """Return what a frame's drawing depends on; frames with equal keys are equal."""
         frame = self._clamped(frame)
