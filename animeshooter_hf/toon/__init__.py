@@ -11,6 +11,7 @@
     shot_renderer.py frames and masks of one shot;  titles.py title cards;  film.py the film
     sound.py         sounds;  soundtrack.py when they are heard
     script.py        the truth as JSON, and the mp4
+    compact.py       short stories of few attributes, for a model that is trained on a CPU
     command.py       `animeshooter toon`
 
 A film is a pure function of its seed and settings: `ToonFilm.from_seed(7).frame(100)` needs no other frame.

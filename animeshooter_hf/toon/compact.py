@@ -1,6 +1,6 @@
 """Short stories of few attributes, small enough for a model that is trained on a CPU.
 
-The same renderer, seen through a narrow window: one character of five attributes and three colours, four shots of nine
+The same renderer, seen through a narrow window: one character of five attributes and three colours, four shots of five
 frames at 64 x 64 pixels, six places, three cameras, five actions. Who the character is stands in the reference picture
 alone; what the places look like (hour, colours, layout) stands in earlier shots alone, and a place that comes back
 looks as it did; captions name action, place and camera. Everything else that a frame shows follows from the caption,
@@ -85,8 +85,8 @@ class CompactSettings:
     size: int = 64
     """Rows and columns of a frame, in pixels."""
 
-    frames_per_shot: int = 9
-    """Frames of a shot; CogVideoX wants a multiple of 8 plus 1."""
+    frames_per_shot: int = 5
+    """Frames of a shot: an autoencoder that folds two frames wants a multiple of 4 plus 1."""
 
     frame_rate: int = 8
     """Frames per second."""
@@ -138,9 +138,9 @@ class CompactStory:
         top, left = (max(0, (int(line[0] + line[-1]) - side) // 2 + 1) for line in (rows, columns))
         square = drawn[top : top + side, left : left + side]
         # Colours are weighted by coverage, so that the rim is not darkened by what is transparent.
-        premultiplied = square.astype(np.float32) / 255.0
+        premultiplied = np.asarray(square, dtype=np.float32) / 255.0
         premultiplied[..., :3] *= premultiplied[..., 3:]
-        small = cv2.resize(premultiplied, (size, size), interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(premultiplied, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
         small[..., :3] /= np.maximum(small[..., 3:], 1e-3)
         return np.asarray(np.clip(np.round(small * 255.0), 0, 255), dtype=np.uint8)
 

@@ -5,6 +5,7 @@ order of presentation, whatever the container says about time; seconds count fro
 
     reading.py   probe, frame index, frames by ordinal
     sound.py     sound by time, to the sample; FLAC
+    loudness.py  ITU-R BS.1770-4: loudness and true peaks
     writing.py   mp4 from frames and sound, chapters
     cutting.py   clips that hold exactly the asked frames
 """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.video.reading import Source, open_source, sound_stream, source_name
 
-__all__ = ["audio_frames", "encode_flac", "read_audio"]
+__all__ = ["audio_frames", "encode_flac", "read_audio", "resample_audio"]
 
 _BLOCK_SECONDS = 10
 """The time line is read in blocks of this length; whole seconds are whole samples at every rate."""
@@ -166,7 +166,7 @@ def _read_block(
         window_CT[:, start : start + kept_CT.shape[1]] = kept_CT
     if mono:
         window_CT = window_CT.mean(axis=0, keepdims=True)
-    resampled_CT = _resample(window_CT, track.rate, rate)
+    resampled_CT = resample_audio(window_CT, track.rate, rate)
     size = _BLOCK_SECONDS * rate
     block_CT = resampled_CT[:, _MARGIN_SECONDS * rate :][:, :size]
     block_CT = np.pad(block_CT, ((0, 0), (0, size - block_CT.shape[1])))
@@ -218,7 +218,8 @@ def _on_grid(position: Fraction, samples_per_tick: Fraction, track: _Track) -> i
     return round(position)
 
 
-def _resample(samples_CT: NDArray[np.float32], native: int, rate: int) -> NDArray[np.float32]:
+def resample_audio(samples_CT: NDArray[np.float32], native: int, rate: int) -> NDArray[np.float32]:
+    """Return mono or stereo samples at another rate, by FFmpeg's resampler; at the same rate they stay as they are."""
     if native == rate or not samples_CT.shape[1]:
         return samples_CT
     layout = "mono" if samples_CT.shape[0] == 1 else "stereo"

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.modeling.sound.loudness import integrated_loudness, oversampled_peaks, true_peak
+from animeshooter_hf.video.loudness import integrated_loudness, oversampled_peaks, true_peak
 from animeshooter_hf.video.sound import audio_frames
 
 __all__ = ["LevelSettings", "keep_below_clipping", "level_sound", "limit_peaks", "match_loudness"]

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from animeshooter_hf.errors import InputError
-from animeshooter_hf.modeling.sound.loudness import integrated_loudness, true_peak
 from animeshooter_hf.modeling.sound.mastering import LevelSettings, level_sound, limit_peaks, match_loudness
+from animeshooter_hf.video.loudness import integrated_loudness, true_peak
 from animeshooter_hf.video.sound import audio_frames
 
 RATE = 48_000

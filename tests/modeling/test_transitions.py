@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.modeling.colour_match import match_colours
 from animeshooter_hf.modeling.film import FilmSettings, export_film, film_metadata
-from animeshooter_hf.modeling.sound.loudness import integrated_loudness
 from animeshooter_hf.modeling.sound.mastering import LevelSettings, level_sound
 from animeshooter_hf.modeling.transitions import Transition, film_frames, film_sound, parse_transition, plan_film
 from animeshooter_hf.video import index_frames, iter_frames, read_audio, write_video
+from animeshooter_hf.video.loudness import integrated_loudness
 
 NTSC_FILM = Fraction(24_000, 1_001)
 CUT = Transition()

@@ -4,7 +4,8 @@ Source: Recommendation ITU-R BS.1770-4, annex 1 (integrated loudness, two gates)
 
 The recommendation gives its weighting filter for 48 kHz only. For other rates the same analogue filter is taken to the
 digital side anew, as libebur128 and FFmpeg do. It is applied to the spectrum of long padded blocks, which needs numpy
-alone; its ringing has died out to 1e-9 after the second that each block is padded by.
+alone; its ringing has died out to 1e-9 after the second that each block is padded by. Blocks are powers of two long,
+for the Fourier transform's sake.
 
 Shape letters used below
     C channels    T samples    B blocks of 400 ms
@@ -12,6 +13,7 @@ Shape letters used below
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +81,7 @@ def k_weighted(audio_CT: NDArray[np.float32], sample_rate: int) -> NDArray[np.fl
     chunk, tail = _CHUNK_SECONDS * sample_rate, _TAIL_SECONDS * sample_rate
     for start in range(0, audio_CT.shape[1], chunk):
         piece_CT = audio_CT[:, start : start + chunk].astype(np.float64)
-        length = piece_CT.shape[1] + tail
+        length = 1 << (piece_CT.shape[1] + tail - 1).bit_length()
         spectrum_CF = np.fft.rfft(piece_CT, length, axis=1) * _response(length, sample_rate)
         filtered_CT = np.fft.irfft(spectrum_CF, length, axis=1)
         room = min(length, audio_CT.shape[1] - start)
@@ -103,6 +105,7 @@ def _lufs(power: NDArray[np.float64] | np.floating) -> NDArray[np.float64]:
         return np.asarray(_OFFSET + 10 * np.log10(power))
 
 
+@lru_cache(maxsize=4)
 def _response(length: int, sample_rate: int) -> NDArray[np.complex128]:
     """Return the frequency response of both stages of the weighting, for the bins of a real FFT."""
     delay_F = np.exp(-2j * np.pi * np.arange(length // 2 + 1) / length)
