@@ -27,6 +27,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "generate": ("animeshooter_hf.modeling.generate_command", "generate a story shot by shot"),
     "web": ("animeshooter_hf.modeling.web_command", "write, generate and mend stories on a page"),
     "evaluate": ("animeshooter_hf.eval.evaluate_command", "score stories against their references"),
+    "bench": ("animeshooter_hf.bench_command", "make a benchmark of references and stories, and check entries to it"),
+    "judge": ("animeshooter_hf.eval.judge_command", "let a multimodal model judge stories, and examine it"),
+    "study": ("animeshooter_hf.eval.study_command", "ask people: a blind study as a static page, and its votes"),
+    "leaderboard": ("animeshooter_hf.eval.leaderboard_command", "make a static leaderboard of results"),
 }
 """Verb -> (module, one line of help). The module has `add_arguments(parser)` and `run(arguments) -> int`."""
 

@@ -1,10 +1,14 @@
-"""Scores of generated stories: reference fidelity and cross-shot consistency.
+"""Scores of generated stories that say what they rest on.
 
-story_prediction.py  what is scored                     predictions.py   where it is read from
-sampling.py          which frames of a shot             views.py         what of a frame
-backbones/           pictures to rows of unit length    encoding.py      each file decoded once
-fidelity.py, consistency.py, aggregate.py               the formulas, pure functions of embeddings
-scoring.py           embeddings to results              results.py       numbers with coverage, JSON, table
-runner.py            `evaluate_stories`                 evaluate_command.py  `animeshooter evaluate`
-hf_modules.py        the same as modules of `evaluate`; reference_fidelity/ and cross_shot_consistency/ hold their cards
+story_prediction.py regions.py   what is scored              predictions.py   where it is read from
+sampling.py views.py             which frames, what of them  backbones/       pictures, texts and sounds to rows
+shot_feature.py story_metric.py  what a metric is            view_features.py features that several metrics share
+metrics/                         a file per metric; the arithmetic beside them: fidelity.py, consistency.py, ...
+engine.py                        each file decoded once, each picture embedded once: shot_media.py, worker_pool.py,
+                                 content_hash.py, embedding_cache.py;  encoding.py  what is left of a story
+scoring.py aggregate.py          numbers to results          statistics/      intervals and tests over IPs
+results*.py compare.py           records, file, folder, table, comparison;  manifest.py  versions and hashes
+runner.py                        `evaluate_stories`          evaluate_command.py  `animeshooter evaluate`; presets.py
+judge/ human/                    a judge, raters             leaderboard/ bench/  the board, the benchmark
+hf_modules.py                    the metrics as modules of `evaluate`; their folders hold cards and demos
 """

@@ -15,26 +15,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from animeshooter_hf.eval.aggregate import clip_similarity, mean, rank_auc, slope
+from animeshooter_hf.eval.aggregate import mean, rank_auc, slope
+from animeshooter_hf.eval.fidelity import Similarity, cosine_similarity
 
-__all__ = ["CONSISTENCY_NAMES", "scene_contrast", "similarity_matrix", "story_consistency"]
+__all__ = ["CONSISTENCY_NAMES", "gap_means", "scene_contrast", "story_consistency"]
 
 CONSISTENCY_NAMES = ("pairwise", "adjacent", "anchor", "gap_slope", "loo_centroid")
 """Numbers of each view."""
 
 
-def similarity_matrix(shots_SD: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the S x S similarities in [1e-6, 1] of rows of unit length."""
-    shots = shots_SD.astype(np.float64)
-    return clip_similarity(np.einsum("sd,td->st", shots, shots))
-
-
-def story_consistency(positions: Sequence[int], shots_SD: NDArray[np.float32]) -> dict[str, float | None]:
+def story_consistency(
+    positions: Sequence[int], shots_SD: NDArray[np.float32], similarity: Similarity = cosine_similarity
+) -> dict[str, float | None]:
     """Return a story's consistency in one view.
 
     Args:
         positions: Index of each row in the story, ascending; a shot that failed is missing.
         shots_SD: One row of unit length per shot.
+        similarity: How rows are compared.
 
     Returns:
         `pairwise` mean over all pairs; `adjacent` over neighbours; `anchor` of every shot with the story's first;
@@ -48,7 +46,7 @@ def story_consistency(positions: Sequence[int], shots_SD: NDArray[np.float32]) -
         raise ValueError(f"Positions and rows must be equally many, got {len(positions)} and {len(shots_SD)}.")
     if len(positions) < 2:
         return dict.fromkeys(CONSISTENCY_NAMES)
-    similarity_SS = similarity_matrix(shots_SD)
+    similarity_SS = similarity(shots_SD, shots_SD)
     pairs = list(itertools.combinations(range(len(positions)), 2))
     values = [float(similarity_SS[i, j]) for i, j in pairs]
     gaps = [positions[j] - positions[i] for i, j in pairs]
@@ -59,12 +57,26 @@ def story_consistency(positions: Sequence[int], shots_SD: NDArray[np.float32]) -
         "adjacent": mean(adjacent) if adjacent else None,
         "anchor": mean(anchor) if anchor else None,
         "gap_slope": slope(gaps, values),
-        "loo_centroid": _leave_one_out(shots_SD),
+        "loo_centroid": _leave_one_out(shots_SD, similarity),
     }
 
 
+def gap_means(
+    positions: Sequence[int], shots_SD: NDArray[np.float32], num_shots: int, similarity: Similarity = cosine_similarity
+) -> list[float | None]:
+    """Return the mean similarity of shots that lie 1, 2, ... num_shots - 1 apart; None where there is no such pair."""
+    similarity_SS = similarity(shots_SD, shots_SD) if len(positions) else np.zeros((0, 0))
+    values: list[list[float]] = [[] for _ in range(num_shots - 1)]
+    for i, j in itertools.combinations(range(len(positions)), 2):
+        values[positions[j] - positions[i] - 1].append(float(similarity_SS[i, j]))
+    return [mean(found) if found else None for found in values]
+
+
 def scene_contrast(
-    positions: Sequence[int], backgrounds_SD: NDArray[np.float32], scene_ids: Sequence[str | None]
+    positions: Sequence[int],
+    backgrounds_SD: NDArray[np.float32],
+    scene_ids: Sequence[str | None],
+    similarity: Similarity = cosine_similarity,
 ) -> dict[str, float | None]:
     """Return how much more alike backgrounds of the same scene are than those of different scenes.
 
@@ -74,6 +86,7 @@ def scene_contrast(
         positions: Index of each row in the story.
         backgrounds_SD: One row of unit length per shot, of the background view.
         scene_ids: The story's scenes by position; None where there is none.
+        similarity: How rows are compared.
 
     Returns:
         `scene_contrast`, mean(same) - mean(different), in [-1, 1], and `scene_auc`. None unless the story has a pair
@@ -81,7 +94,7 @@ def scene_contrast(
     """
     same: list[float] = []
     different: list[float] = []
-    similarity_SS = similarity_matrix(backgrounds_SD) if len(positions) else np.zeros((0, 0))
+    similarity_SS = similarity(backgrounds_SD, backgrounds_SD) if len(positions) else np.zeros((0, 0))
     for i, j in itertools.combinations(range(len(positions)), 2):
         first, second = scene_ids[positions[i]], scene_ids[positions[j]]
         if first is not None and second is not None:
@@ -91,11 +104,12 @@ def scene_contrast(
     return {"scene_contrast": mean(same) - mean(different), "scene_auc": rank_auc(same, different)}
 
 
-def _leave_one_out(shots_SD: NDArray[np.float32]) -> float:
+def _leave_one_out(shots_SD: NDArray[np.float32], similarity: Similarity) -> float:
     shots = shots_SD.astype(np.float64)
     values = []
     for index, shot in enumerate(shots):
         centroid = np.delete(shots, index, axis=0).mean(axis=0)
         length = float(np.linalg.norm(centroid))
-        values.append(float(clip_similarity(shot @ centroid / length if length else 0.0)))
+        centroid = centroid / length if length else centroid
+        values.append(float(similarity(shot[None], centroid[None])[0, 0]))
     return mean(values)

@@ -9,7 +9,7 @@ Shape letters used below
     F frames of a shot    R references of one character    D embedding width
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,30 @@ from numpy.typing import NDArray
 
 from animeshooter_hf.eval.aggregate import clip_similarity, harmean_p, mean, rank_auc, slope, within_sd
 
-__all__ = ["Contrast", "character_similarity", "gallery_contrast", "shot_fidelity", "story_fidelity"]
+__all__ = ["Contrast", "Similarity", "character_similarity", "cosine_similarity", "gallery_contrast"]
+__all__ += ["shot_fidelity", "story_fidelity"]
+
+Similarity = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float64]]
+"""From rows (N, D) and (M, D) to (N, M) in [1e-6, 1], as `Backbone.similarity`."""
 
 
-def character_similarity(frames_FD: NDArray[np.float32], references_RD: NDArray[np.float32]) -> float:
+def cosine_similarity(left_ND: NDArray[np.float32], right_MD: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the clipped dot products of rows of unit length, shape (N, M).
+
+    It adds in one order for any N and M, unlike a matrix product, so that no batch changes a digit.
+    """
+    return clip_similarity(np.einsum("nd,md->nm", left_ND.astype(np.float64), right_MD.astype(np.float64)))
+
+
+def character_similarity(
+    frames_FD: NDArray[np.float32], references_RD: NDArray[np.float32], similarity: Similarity = cosine_similarity
+) -> float:
     """Return a shot's similarity to one character: per frame the best reference, then the mean over frames.
 
     Args:
         frames_FD: Rows of unit length.
         references_RD: Rows of unit length of the same width.
+        similarity: How rows are compared.
 
     Returns:
         In [1e-6, 1]; higher is more alike.
@@ -37,22 +52,29 @@ def character_similarity(frames_FD: NDArray[np.float32], references_RD: NDArray[
         raise ValueError(f"Frames and references need rows, got {frames_FD.shape} and {references_RD.shape}.")
     if frames_FD.shape[1] != references_RD.shape[1]:
         raise ValueError(f"Frames and references differ in width, got {frames_FD.shape} and {references_RD.shape}.")
-    similarity_FR = np.einsum("fd,rd->fr", frames_FD.astype(np.float64), references_RD.astype(np.float64))
-    return mean([float(s) for s in clip_similarity(similarity_FR).max(axis=1)])
+    return mean([float(s) for s in similarity(frames_FD, references_RD).max(axis=1)])
 
 
 def shot_fidelity(
-    frames_FD: NDArray[np.float32], references: Mapping[str, NDArray[np.float32]], scheduled: Sequence[str]
+    frames: Mapping[str, NDArray[np.float32]] | NDArray[np.float32],
+    references: Mapping[str, NDArray[np.float32]],
+    scheduled: Sequence[str],
+    similarity: Similarity = cosine_similarity,
 ) -> dict[str, float]:
     """Return the similarity to each scheduled character that has a reference; the shot's score is their mean.
 
     Args:
-        frames_FD: Rows of unit length.
+        frames: Rows of unit length, shape (F, D): one array for everybody, or one for each character's own region.
         references: Character -> its references, shape (R, D).
         scheduled: Characters that the script puts into the shot.
+        similarity: How rows are compared.
     """
-    present = [character for character in dict.fromkeys(scheduled) if character in references]
-    return {character: character_similarity(frames_FD, references[character]) for character in present}
+    values = {}
+    for character in dict.fromkeys(scheduled):
+        if character in references:
+            rows_FD = frames[character] if isinstance(frames, Mapping) else frames
+            values[character] = character_similarity(rows_FD, references[character], similarity)
+    return values
 
 
 def story_fidelity(positions: Sequence[int], scores: Sequence[float], *, is_complete: bool) -> dict[str, float | None]:

@@ -8,20 +8,28 @@ Importing this file imports `evaluate`, and that imports transformers and torch;
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
 import evaluate
 
-from animeshooter_hf.eval.encoding import EncodedStory, Encoder, EncodingSettings, source_key
+from animeshooter_hf.eval.embedding_cache import EmbeddingCache
+from animeshooter_hf.eval.encoding import EncodedStory, EncodingSettings
+from animeshooter_hf.eval.engine import EngineOptions, encode_stories
+from animeshooter_hf.eval.hf_inputs import INPUTS, make_stories
+from animeshooter_hf.eval.hf_preference import StoryPreference
+from animeshooter_hf.eval.hf_sharing import PATIENCE, SharedModule
+from animeshooter_hf.eval.metrics import open_metrics
 from animeshooter_hf.eval.results import Results
-from animeshooter_hf.eval.runner import encode_stories
 from animeshooter_hf.eval.scoring import score_stories
-from animeshooter_hf.eval.story_prediction import StoryPrediction
+from animeshooter_hf.eval.story_metric import StoryMetric
 
-__all__ = ["CrossShotConsistency", "ReferenceFidelity"]
+__all__ = ["AudioAlignment", "CharacterAssignment", "CrossShotConsistency", "ReferenceFidelity", "ShotControls"]
+__all__ += ["StoryModule", "StoryPreference", "TextAlignment"]
 
-_CITATION = """\
+CITATION = """\
 @article{animeshooter2025,
   title   = {AnimeShooter: A Multi-Shot Animation Dataset for Reference-Guided Video Generation},
   journal = {arXiv preprint arXiv:2506.03126},
@@ -29,73 +37,87 @@ _CITATION = """\
 }
 """
 
-_INPUTS = """
-Args:
-    predictions: one entry per story: the paths of its shots in order.
-    references: one entry per story: the paths of its reference images (RGBA cut-outs are best).
-    story_ids: optional, one name per story.
-    ip_ids: optional, one name per story; stories of one IP share it. By default those with equal references share one.
-    scene_ids: optional, one list per story with the scene of each shot.
-    per_story: `compute` only: also return the list `per_story`.
-Returns:
-    Flat numbers (`None` where there is nothing to score), coverage counts, and `signature`.
-"""
-
-_COLUMNS = "predictions, references, story_ids, ip_ids, scene_ids"
-
-_STORED = datasets.Features({"predictions": datasets.Value("binary"), "references": datasets.Value("string")})
-"""What is kept of a story until `compute`: its embeddings, and the name of its IP."""
+_STORED = datasets.Features({"predictions": datasets.Value("large_binary"), "references": datasets.Value("string")})
+"""What is kept of a story until `compute`: its arrays, and the name of its IP."""
 
 
-class _StoryModule(evaluate.Metric):
-    """What both modules share: embed in `add_batch`, keep bytes, score in `compute`."""
+class StoryModule(SharedModule, evaluate.Metric):
+    """What all modules of metrics share: embed in `add_batch`, keep bytes, score in `compute`."""
 
     metric: ClassVar[str]
-    """Name in `animeshooter_hf.eval.scoring.METRICS`."""
+    """Name in `animeshooter_hf.eval.metrics.METRICS`."""
+
+    default_backend: ClassVar[str] = "classical"
+    """Backend where no configuration is named."""
+
+    nothing: ClassVar[Mapping[str, Any]] = {"predictions": b"", "references": ""}
 
     def __init__(
         self,
         config_name: str | None = None,
         *,
+        device: str = "cpu",
+        dtype: str = "float32",
         frames_per_shot: int = 5,
         sampling: str = "bin_centre",
+        fidelity_view: str = "auto",
         reference_background: str | None = None,
+        style_backend: str | None = None,
+        audio_backend: str | None = None,
         num_workers: int = 1,
+        batch_size: int = 64,
+        embedding_cache: str | Path | None = None,
+        draws: int = 0,
+        timeout: float = PATIENCE,
         **options: Any,
     ) -> None:
         """Prepare the module.
 
         Args:
-            config_name: The backend, `classical` by default.
-            frames_per_shot: As in `evaluate_stories`.
-            sampling: As in `evaluate_stories`.
-            reference_background: As in `evaluate_stories`.
-            num_workers: Processes that decode and encode.
+            config_name: The backend, NAME or NAME:REPO_OR_FOLDER[@REVISION].
+            device: This and all down to `batch_size` are as in `evaluate_stories`.
+            dtype: As there.
+            frames_per_shot: As there.
+            sampling: As there.
+            fidelity_view: As there.
+            reference_background: As there.
+            style_backend: As there.
+            audio_backend: As there.
+            num_workers: As there.
+            batch_size: As there.
+            embedding_cache: Folder where embeddings are kept beyond this run; None keeps none.
+            draws: Draws of the bootstrap; 0 leaves intervals out.
+            timeout: Seconds that one process waits for the others.
             options: What `evaluate.EvaluationModule` takes.
         """
-        self._encoding = EncodingSettings(
-            backend=config_name if config_name not in (None, "default") else "classical",
+        self._settings = EncodingSettings(
+            backend=config_name if config_name not in (None, "default") else self.default_backend,
+            device=device,
+            dtype=dtype,
             frames_per_shot=frames_per_shot,
             sampling=sampling,
+            fidelity_view=fidelity_view,
             reference_background=reference_background,
-            with_identity=self.metric == "reference_fidelity",
-            with_look=self.metric == "cross_shot_consistency",
+            style_backend=style_backend,
+            audio_backend=audio_backend,
         )
-        self._encoder: Encoder | None = None
-        self._num_workers = num_workers
+        self._metrics: tuple[StoryMetric, ...] = ()
+        self._engine = EngineOptions(num_workers=num_workers, batch_size=batch_size)
+        self._embedding_cache = embedding_cache
+        self._draws = draws
         self._num_added = 0
-        super().__init__(config_name=config_name, **options)
+        SharedModule.__init__(self, config_name, timeout=timeout, **options)
 
     @property
-    def encoder(self) -> Encoder:
-        """The encoder, made when it is first needed."""
-        if self._encoder is None:
-            self._encoder = Encoder(self._encoding)
-        return self._encoder
+    def metrics(self) -> tuple[StoryMetric, ...]:
+        """The metric with its backend, opened when it is first needed."""
+        if not self._metrics:
+            self._metrics = open_metrics((self.metric,), self._settings)
+        return self._metrics
 
     def _download_and_prepare(self, dl_manager: Any) -> None:
         """Load the backend; `classical` downloads nothing."""
-        self.encoder  # noqa: B018 - made here, so that a backend that cannot be had is known before the first batch
+        self.metrics  # noqa: B018 - opened here, so that a backend that cannot be had is known before the first batch
 
     def _infer_feature_from_batch(self, batch: Mapping[str, Any]) -> datasets.Features:
         """Return how a story is kept, which is not how it is given."""
@@ -104,40 +126,40 @@ class _StoryModule(evaluate.Metric):
     def add_batch(
         self,
         *,
-        predictions: Sequence[Sequence[str]] | None = None,
-        references: Sequence[Sequence[str]] | None = None,
-        story_ids: Sequence[str] | None = None,
-        ip_ids: Sequence[str] | None = None,
-        scene_ids: Sequence[Sequence[str | None]] | None = None,
-        **unknown: Any,
+        predictions: Sequence[Any] | None = None,
+        references: Sequence[Any] | None = None,
+        **columns: Any,
     ) -> None:
         """Decode and embed the shots of some stories, and keep their embeddings.
 
         A file that cannot be read is no error: its score is None, and counted.
         """
-        if unknown:
-            raise ValueError(f"Unknown input {sorted(unknown)[0]!r}. Inputs: {_COLUMNS}.")
-        stories = self._stories(predictions, references, story_ids, ip_ids, scene_ids)
-        encoded = encode_stories(stories, self.encoder, num_workers=self._num_workers)
+        prefix = f"story-{self.process_id}-"
+        stories = make_stories(predictions, references, columns, prefix=prefix, start=self._num_added)
+        if not stories:
+            return
+        self._meet()
+        cache = self._embedding_cache
+        with nullcontext() if cache is None else EmbeddingCache(cache) as opened:
+            encoded = encode_stories(stories, self.metrics, self._settings, options=self._engine, cache=opened)
         self._num_added += len(encoded)
-        evaluate.Metric.add_batch(
-            self,
-            predictions=[story.to_bytes() for story in encoded],
-            references=[story.ip_id for story in encoded],
-        )
+        rows = {
+            "predictions": [story.to_bytes() for story in encoded],
+            "references": [story.ip_id for story in encoded],
+        }
+        self._keep(rows)
 
-    def add(
-        self, *, prediction: Sequence[str] | None = None, reference: Sequence[str] | None = None, **columns: Any
-    ) -> None:
+    def add(self, *, prediction: Any = None, reference: Sequence[Any] | None = None, **columns: Any) -> None:
         """Decode and embed the shots of one story; `story_ids` and the like then hold one value, not a list."""
         lists = {name: [value] for name, value in columns.items()}
-        self.add_batch(predictions=[prediction or ()], references=[reference or ()], **lists)
+        references = None if reference is None else [reference]
+        self.add_batch(predictions=[prediction or ()], references=references, **lists)
 
     def compute(
         self,
         *,
-        predictions: Sequence[Sequence[str]] | None = None,
-        references: Sequence[Sequence[str]] | None = None,
+        predictions: Sequence[Any] | None = None,
+        references: Sequence[Any] | None = None,
         per_story: bool = False,
         **columns: Any,
     ) -> dict[str, Any] | None:
@@ -147,62 +169,33 @@ class _StoryModule(evaluate.Metric):
         elif columns:
             raise ValueError(f"{sorted(columns)[0]} needs predictions beside it.")
         self._num_added = 0
-        outcome: dict[str, Any] | None = evaluate.Metric.compute(self, per_story=per_story)
-        return outcome
+        return self._gather(per_story=per_story)
 
     def _compute(self, predictions: Sequence[bytes], references: Sequence[str], per_story: bool) -> dict[str, Any]:
-        """Score encoded stories."""
-        stories = [EncodedStory.from_bytes(data) for data in predictions]
-        results = score_stories(stories, self.encoder, (self.metric,))
+        """Score encoded stories; a row without bytes is a process that had none."""
+        stories = [EncodedStory.from_bytes(data) for data in predictions if data]
+        results = score_stories(stories, self.metrics, self._settings, draws=self._draws)
         return _flatten(results, self.metric, per_story=per_story)
-
-    def _stories(
-        self,
-        predictions: Sequence[Sequence[str]] | None,
-        references: Sequence[Sequence[str]] | None,
-        story_ids: Sequence[str] | None,
-        ip_ids: Sequence[str] | None,
-        scene_ids: Sequence[Sequence[str | None]] | None,
-    ) -> list[StoryPrediction]:
-        if predictions is None:
-            raise ValueError("predictions are missing: give one list of shot paths per story.")
-        references = [[] for _ in predictions] if references is None else references
-        columns = {"references": references, "story_ids": story_ids, "ip_ids": ip_ids, "scene_ids": scene_ids}
-        for name, column in {"predictions": predictions, **columns}.items():
-            if column is not None and (isinstance(column, str) or len(column) != len(predictions)):
-                raise ValueError(
-                    f"{name} must hold one entry for each of {len(predictions)} stories, got {column!r:.80}."
-                )
-        return [
-            StoryPrediction(
-                story_id=story_ids[index] if story_ids else f"story-{self.process_id}-{self._num_added + index}",
-                ip_id=ip_ids[index] if ip_ids else _ip_of(references[index]),
-                shots=tuple(_paths("predictions", index, shots)),
-                references=tuple(_paths("references", index, references[index])),
-                scene_ids=tuple(scene_ids[index]) if scene_ids else (),
-            )
-            for index, shots in enumerate(predictions)
-        ]
 
     @abstractmethod
     def _info(self) -> evaluate.MetricInfo:
         """Return the module's card in short."""
 
 
-class ReferenceFidelity(_StoryModule):
-    """How well generated shots keep the look of a reference character. See reference_fidelity/README.md."""
+class ReferenceFidelity(StoryModule):
+    """How well generated shots keep the look of their reference characters. See reference_fidelity/README.md."""
 
     metric = "reference_fidelity"
 
     def _info(self) -> evaluate.MetricInfo:
         """Return the module's card in short."""
         return _make_info(
-            "Similarity of generated shots to a reference character: mean, minimum, HarMeanP (the paper's), spread and "
+            "Similarity of generated shots to reference characters: mean, minimum, HarMeanP (the paper's), spread and "
             "slope over the shots of a story, and the contrast against other characters' references."
         )
 
 
-class CrossShotConsistency(_StoryModule):
+class CrossShotConsistency(StoryModule):
     """How much the shots of one story look alike. See cross_shot_consistency/README.md."""
 
     metric = "cross_shot_consistency"
@@ -211,7 +204,60 @@ class CrossShotConsistency(_StoryModule):
         """Return the module's card in short."""
         return _make_info(
             "Similarity between the shots of one story (pairwise, adjacent, to the first, over distance, to the mean "
-            "of the others) in full, foreground and background views, and the contrast between scenes."
+            "of the others) in full, foreground, background, style and character views, and the contrast of scenes."
+        )
+
+
+class ShotControls(StoryModule):
+    """What a story must not be, whatever its scores say. See shot_controls/README.md."""
+
+    metric = "shot_controls"
+
+    def _info(self) -> evaluate.MetricInfo:
+        """Return the module's card in short."""
+        return _make_info(
+            "Controls of generated stories: motion beyond the camera, repeated shots, a pasted reference, another "
+            "character, shuffled frames, noise, blank pictures, letterbox, watermarks; each with a stated limit."
+        )
+
+
+class TextAlignment(StoryModule):
+    """How well shots show what their captions say. See text_alignment/README.md."""
+
+    metric = "text_alignment"
+    default_backend = "clip"
+
+    def _info(self) -> evaluate.MetricInfo:
+        """Return the module's card in short."""
+        return _make_info(
+            "Similarity of shots and captions by an encoder that reads text, with the contrast against the other "
+            "captions of the same story."
+        )
+
+
+class AudioAlignment(StoryModule):
+    """Whether the sound of shots fits their pictures and captions. See audio_alignment/README.md."""
+
+    metric = "audio_alignment"
+
+    def _info(self) -> evaluate.MetricInfo:
+        """Return the module's card in short."""
+        return _make_info(
+            "Sync of motion and sound against other shots' sounds, loudness, clipping and silence, and, with a sound "
+            "encoder, similarity of sound with captions and frames."
+        )
+
+
+class CharacterAssignment(StoryModule):
+    """Whether each of several characters is there and is itself. See character_assignment/README.md."""
+
+    metric = "character_assignment"
+
+    def _info(self) -> evaluate.MetricInfo:
+        """Return the module's card in short."""
+        return _make_info(
+            "Identity in stories of several characters: the regions of each shot are assigned to the scheduled "
+            "characters by likeness; swapped, missing and surplus characters are told apart."
         )
 
 
@@ -219,8 +265,8 @@ def _make_info(description: str) -> evaluate.MetricInfo:
     paths = datasets.List(datasets.Value("string"))
     return evaluate.MetricInfo(
         description=description,
-        citation=_CITATION,
-        inputs_description=_INPUTS,
+        citation=CITATION,
+        inputs_description=INPUTS,
         features=datasets.Features({"predictions": paths, "references": paths}),
         homepage="https://arxiv.org/abs/2506.03126",
         license="Apache-2.0",
@@ -228,23 +274,18 @@ def _make_info(description: str) -> evaluate.MetricInfo:
     )
 
 
-def _paths(name: str, index: int, entry: Any) -> Sequence[str]:
-    if isinstance(entry, str) or not all(isinstance(path, str) for path in entry):
-        raise ValueError(f"{name}[{index}] must be a list of paths, got {entry!r:.80}.")
-    return list(entry)
-
-
-def _ip_of(references: Sequence[str]) -> str:
-    """Return a name for an IP that is known by its references only."""
-    return "+".join(sorted(source_key(path) for path in references)) or "unknown"
-
-
 def _flatten(results: Results, metric: str, *, per_story: bool) -> dict[str, Any]:
     """Return plain numbers and texts, so that `combine` and JSON take them."""
-    flat: dict[str, Any] = {name: entry.value for name, entry in results.corpus[metric].items()}
+    flat: dict[str, Any] = {}
+    for name, entry in results.corpus[metric].items():
+        flat[name] = entry.value
+        if entry.low is not None:
+            flat |= {f"{name}_low": entry.low, f"{name}_high": entry.high}
     scores = [story[metric] for story in results.stories.values()]
     total = sum(score.n_evaluated + score.n_failed for score in scores)
+    flat |= {f"flagged_{gate.control}": gate.num_flagged for gate in results.gates}
     flat |= {
+        "gated_by": ", ".join(gate.control for gate in results.gates if gate.is_gated),
         "n_stories": len(scores),
         "n_shots_evaluated": sum(score.n_evaluated for score in scores),
         "n_shots_failed": sum(score.n_failed for score in scores),
@@ -260,6 +301,7 @@ def _flatten(results: Results, metric: str, *, per_story: bool) -> dict[str, Any
                 "n_evaluated": score[metric].n_evaluated,
                 "n_failed": score[metric].n_failed,
                 "n_skipped": score[metric].n_skipped,
+                "flags": list(results.flags.get(story_id, ())),
             }
             for story_id, score in results.stories.items()
         ]

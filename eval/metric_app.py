@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from animeshooter_hf.errors import InputError
+from animeshooter_hf.eval.metrics import check_metrics
 from animeshooter_hf.eval.runner import evaluate_stories
-from animeshooter_hf.eval.scoring import check_metrics
 from animeshooter_hf.eval.story_prediction import StoryPrediction
 from animeshooter_hf.optional import require
 

@@ -1,7 +1,8 @@
 """Read the stories to score from a path, whatever of four kinds it is.
 
-    predictions file   JSON (a list) or JSONL, one object per story: story_id, ip_id, shots, references, captions,
-                       scene_ids, shot_characters, reference_characters; paths count from the file's folder
+    predictions file   JSON (a list) or JSONL, one object per story: story_id, ip_id, track, shots, references,
+                       captions, scene_ids, shot_characters, reference_characters, regions, sound, sound_captions;
+                       paths count from the file's folder
     generated folder   what `animeshooter generate` writes: it holds such a file, `predictions.json`
     dataset folder     what `animeshooter build` and `ingest` write: each story's own shots against the references of
                        its characters, which shows what a perfect model could reach
@@ -17,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from animeshooter_hf.errors import InputError
+from animeshooter_hf.eval.regions import Region, parse_region
 from animeshooter_hf.eval.story_prediction import StoryPrediction
 from animeshooter_hf.loading import StoryItem, load_stories
 from animeshooter_hf.records import Shot
 
-__all__ = ["PREDICTIONS_FILE", "read_predictions"]
+__all__ = ["PREDICTIONS_FILE", "STORY_KEYS", "parse_story", "read_predictions"]
 
 PREDICTIONS_FILE = "predictions.json"
 """Name of the predictions file in a generated folder."""
 
-_KEYS = (
+STORY_KEYS = (
     "story_id",
     "ip_id",
     "shots",
@@ -35,8 +37,14 @@ _KEYS = (
     "scene_ids",
     "shot_characters",
     "reference_characters",
+    "regions",
+    "sound",
+    "sound_captions",
+    "track",
 )
-_LISTS = _KEYS[2:]
+"""Keys of a story in a predictions file."""
+
+_LISTS = STORY_KEYS[2:-1]
 
 _KINDS = (
     "a predictions file (JSON or JSONL), a folder that `animeshooter generate` or `build` wrote, "
@@ -73,7 +81,7 @@ def _from_file(path: Path) -> Iterator[StoryPrediction]:
     if not rows:
         raise InputError(f"{path} holds no story.")
     for number, row in enumerate(rows, start=1):
-        yield _from_row(row, f"story {number} of {path}", path.parent)
+        yield parse_story(row, f"story {number} of {path}", path.parent)
 
 
 def _read_rows(path: Path) -> Sequence[Any]:
@@ -100,12 +108,22 @@ def _parse(text: str, what: str) -> Any:
         raise InputError(f"{what} is not JSON.") from error
 
 
-def _from_row(row: Any, what: str, folder: Path) -> StoryPrediction:
+def parse_story(row: Any, what: str, folder: Path) -> StoryPrediction:
+    """Return the story of one object of a predictions file.
+
+    Args:
+        row: As JSON gives it.
+        what: What it is called in a refusal.
+        folder: Where its paths count from.
+
+    Raises:
+        InputError: If it is malformed.
+    """
     if not isinstance(row, Mapping):
         raise InputError(f"{what} must be a JSON object, got {type(row).__name__}.")
-    unknown = sorted(set(row) - set(_KEYS))
+    unknown = sorted(set(row) - set(STORY_KEYS))
     if unknown:
-        raise InputError(f"Unknown key {unknown[0]!r} in {what}. Known keys: {', '.join(_KEYS)}.")
+        raise InputError(f"Unknown key {unknown[0]!r} in {what}. Known keys: {', '.join(STORY_KEYS)}.")
     missing = [key for key in ("story_id", "shots") if not row.get(key)]
     if missing:
         raise InputError(f"{what} lacks {missing[0]!r}.")
@@ -115,20 +133,49 @@ def _from_row(row: Any, what: str, folder: Path) -> StoryPrediction:
         if value is not None and not isinstance(value, list):
             raise InputError(f"{key!r} in {what} must be a list, got {type(value).__name__}.")
         lists[key] = value or []
+    _check_texts(lists, what)
+    lists["regions"] = [_regions(regions, f"'regions' in {what}") for regions in lists["regions"]]
+    for key in ("shots", "references"):
+        lists[key] = [folder / value for value in lists[key]]
+    lists["sound"] = [None if value is None else folder / value for value in lists["sound"]]
+    track = row.get("track") or ""
+    if not isinstance(track, str):
+        raise InputError(f"'track' in {what} must be a text, got {type(track).__name__}.")
+    try:
+        ip_id = row.get("ip_id") or row["story_id"]
+        return StoryPrediction(story_id=row["story_id"], ip_id=ip_id, track=track, **lists)
+    except ValueError as error:
+        raise InputError(f"{what}: {error}") from error
+
+
+def _check_texts(lists: Mapping[str, Any], what: str) -> None:
     for key in ("shots", "references"):
         wrong = next((value for value in lists[key] if not isinstance(value, str)), None)
         if wrong is not None:
             raise InputError(f"{key!r} in {what} must hold paths, got {type(wrong).__name__}.")
-        lists[key] = [folder / value for value in lists[key]]
-    for key, allowed in (("captions", str), ("reference_characters", str), ("scene_ids", (str, type(None)))):
+    for key, allowed in (
+        ("captions", str),
+        ("reference_characters", str),
+        ("sound_captions", str),
+        ("scene_ids", (str, type(None))),
+        ("sound", (str, type(None))),
+    ):
         if not all(isinstance(value, allowed) for value in lists[key]):
             raise InputError(f"{key!r} in {what} must hold texts.")
     if not all(
         isinstance(names, list) and all(isinstance(n, str) for n in names) for names in lists["shot_characters"]
     ):
         raise InputError(f"'shot_characters' in {what} must hold lists of texts.")
+
+
+def _regions(value: Any, what: str) -> dict[str, list[Region]]:
+    """Return the regions of one shot; null stands for none."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(found, list) for found in value.values()):
+        raise InputError(f"{what} must hold an object of lists per shot: character -> its regions.")
     try:
-        return StoryPrediction(story_id=row["story_id"], ip_id=row.get("ip_id") or row["story_id"], **lists)
+        return {character: [parse_region(region) for region in found] for character, found in value.items()}
     except ValueError as error:
         raise InputError(f"{what}: {error}") from error
 

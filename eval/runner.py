@@ -1,52 +1,47 @@
 """Score stories: `evaluate_stories` decodes every file once, on one process or several, and returns all numbers.
 
 Each file is a piece of work of its own and the arithmetic runs on one process afterwards, so the number of workers,
-the order of stories and repeats of a file change no digit. Workers are spawned, not forked: a script that asks for
-more than one must guard its entry with `if __name__ == "__main__":`.
+the order of stories, the size of batches and repeats of a file change no digit. Workers are spawned, not forked: a
+script that asks for more than one must guard its entry with `if __name__ == "__main__":`.
 """
 
-import multiprocessing
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-import cv2
-from tqdm import tqdm
-
-from animeshooter_hf.errors import InputError
-from animeshooter_hf.eval.encoding import (
-    EncodedReference,
-    EncodedShot,
-    EncodedStory,
-    Encoder,
-    EncodingSettings,
-    plan_story,
-    source_key,
-)
+from animeshooter_hf.eval.embedding_cache import EmbeddingCache
+from animeshooter_hf.eval.encoding import EncodedStory, EncodingSettings
+from animeshooter_hf.eval.engine import EngineOptions, StoryEncoder
+from animeshooter_hf.eval.manifest import make_manifest
+from animeshooter_hf.eval.metrics import DEFAULT_METRICS, open_metrics
 from animeshooter_hf.eval.predictions import read_predictions
-from animeshooter_hf.eval.results import Results
-from animeshooter_hf.eval.scoring import METRICS, check_metrics, score_stories
-from animeshooter_hf.eval.story_prediction import Picture, ShotSource, StoryPrediction
+from animeshooter_hf.eval.results import Results, SystemInfo
+from animeshooter_hf.eval.scoring import DRAWS, score_stories
+from animeshooter_hf.eval.shot_media import Feature
+from animeshooter_hf.eval.story_metric import StoryMetric
+from animeshooter_hf.eval.story_prediction import StoryPrediction
 
-__all__ = ["encode_stories", "evaluate_stories"]
-
-MAX_WORKERS = 256
-"""More are refused as a slip of the pen."""
+__all__ = ["evaluate_stories", "run_evaluation"]
 
 
 def evaluate_stories(
     predictions: Iterable[StoryPrediction] | str | Path,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = DEFAULT_METRICS,
     *,
     backend: str = "classical",
+    device: str = "cpu",
+    dtype: str = "float32",
     num_workers: int = 1,
+    batch_size: int = 64,
     frames_per_shot: int = 5,
     sampling: str = "bin_centre",
+    fidelity_view: str = "auto",
     reference_background: str | None = None,
+    style_backend: str | None = None,
+    audio_backend: str | None = None,
+    cache: EmbeddingCache | str | Path | None = None,
+    system: SystemInfo | None = None,
+    draws: int = DRAWS,
     progress: bool = False,
 ) -> Results:
     """Return the scores of stories: per shot, per story, and for the corpus.
@@ -54,13 +49,24 @@ def evaluate_stories(
     Args:
         predictions: The stories; they may be generated one by one, since only embeddings are kept. Or a path that
             `read_predictions` knows: a dataset folder, a generated folder, a predictions file.
-        metrics: Some of `reference_fidelity` and `cross_shot_consistency`.
-        backend: Image encoder; `classical` needs no download and knows colour only.
-        num_workers: Processes that decode and encode. It changes no number.
+        metrics: Names of `animeshooter_hf.eval.metrics.METRICS`.
+        backend: Image encoder, NAME or NAME:REPO_OR_FOLDER[@REVISION]; `classical` needs no download and knows colour
+            only.
+        device: Where a neural backend runs.
+        dtype: Its precision.
+        num_workers: Processes that decode. It changes no number.
+        batch_size: Views that a neural backend gets at once. It changes no number.
         frames_per_shot: Frames looked at in each shot. Paper: 5.
-        sampling: `bin_centre`, or `linspace` (the "paper" preset).
+        sampling: `bin_centre`, or `linspace` (the paper's presets).
+        fidelity_view: What is compared with a reference: `full`, `foreground`, `character`, or `auto`, which is
+            `character` for stories that have regions and the backend's own view for others.
         reference_background: What stands behind a cut-out reference: `masked`, `white`, `black` or `mean`; None takes
             the backend's own choice.
+        style_backend: Encoder of the style view; None compares palettes and strokes without one.
+        audio_backend: Encoder of sounds; None measures sound without one.
+        cache: Folder where embeddings are kept; what is there is not made again, so a killed run goes on. None: none.
+        system: Whose shots they are, for the results file.
+        draws: Draws of the bootstrap; 0 leaves intervals out.
         progress: Whether to show a bar on stderr.
 
     Raises:
@@ -71,107 +77,57 @@ def evaluate_stories(
         results = evaluate_stories("out/generated")
         results.value("reference_fidelity", "harmean_p")
     """
+    settings = EncodingSettings(
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        frames_per_shot=frames_per_shot,
+        sampling=sampling,
+        fidelity_view=fidelity_view,
+        reference_background=reference_background,
+        style_backend=style_backend,
+        audio_backend=audio_backend,
+    )
+    options = EngineOptions(num_workers=num_workers, batch_size=batch_size, progress=progress)
     if isinstance(predictions, str | Path):
         predictions = read_predictions(Path(predictions))
-    metrics = check_metrics(metrics)
-    encoder = Encoder(
-        EncodingSettings(
-            backend=backend,
-            frames_per_shot=frames_per_shot,
-            sampling=sampling,
-            reference_background=reference_background,
-            with_identity="reference_fidelity" in metrics,
-            with_look="cross_shot_consistency" in metrics,
-        )
-    )
-    stories = encode_stories(predictions, encoder, num_workers=num_workers, progress=progress)
-    return score_stories(stories, encoder, metrics)
+    opened = open_metrics(metrics, settings)
+    results, _ = run_evaluation(predictions, opened, settings, options=options, cache=cache, system=system, draws=draws)
+    return results
 
 
-def encode_stories(
-    predictions: Iterable[StoryPrediction], encoder: Encoder, *, num_workers: int = 1, progress: bool = False
-) -> list[EncodedStory]:
-    """Return the stories encoded, in the order given; a file that occurs twice is read once.
+def run_evaluation(
+    predictions: Iterable[StoryPrediction],
+    metrics: Sequence[StoryMetric],
+    settings: EncodingSettings,
+    *,
+    options: EngineOptions | None = None,
+    cache: EmbeddingCache | str | Path | None = None,
+    system: SystemInfo | None = None,
+    benchmark: Mapping[str, str] | None = None,
+    extras: Sequence[Feature] = (),
+    draws: int = DRAWS,
+) -> tuple[Results, list[EncodedStory]]:
+    """Return the results and the encoded stories, for metrics that are open already. See `evaluate_stories`.
+
+    `benchmark` is that of `score_stories`; where all stories are of one track, it gets that. `extras` are those of
+    `StoryEncoder`.
 
     Raises:
-        InputError: If the number of workers is not in 1 to 256.
+        InputError: As `evaluate_stories`.
     """
-    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or not 1 <= num_workers <= MAX_WORKERS:
-        raise InputError(f"num_workers must lie in 1 to {MAX_WORKERS}, got {num_workers!r}.")
-    plans: list[tuple[EncodedStory, list[str], list[str]]] = []
-    done: dict[str, Future[Any]] = {}
-    with tqdm(desc="scoring", unit=" files", disable=not progress) as bar, _submitter(encoder, num_workers) as submit:
-
-        def encode(task: str, source: ShotSource | Picture) -> str:
-            key = f"{task}:{source_key(source)}"
-            if key not in done:
-                done[key] = submit(task, source)
-                done[key].add_done_callback(lambda _: bar.update())
-            return key
-
-        for prediction in predictions:
-            references = prediction.references if encoder.settings.with_identity else ()
-            plan = plan_story(prediction)
-            shot_keys = [encode("shot", source) for source in prediction.shots]
-            plans.append((plan, shot_keys, [encode("reference", picture) for picture in references]))
-        results = {key: future.result() for key, future in done.items()}
-    return [
-        replace(
-            plan,
-            shots=tuple(results[key] for key in shots),
-            references=tuple(
-                replace(results[key], character=planned.character)
-                for key, planned in zip(references, plan.references, strict=bool(references))
-            ),
+    kept = EmbeddingCache(cache) if isinstance(cache, str | Path) else nullcontext(cache)
+    with kept as open_cache:
+        if open_cache is not None:
+            for metric in metrics:
+                metric.memory = open_cache.numbers
+        encoder = StoryEncoder(metrics, settings, options=options, cache=open_cache, extras=extras)
+        stories = encoder.encode(predictions)
+        tracks = {story.track for story in stories}
+        if benchmark is not None:
+            benchmark = {**benchmark, "track": tracks.pop() if len(tracks) == 1 else ""}
+        manifest = make_manifest(encoder.inputs)
+        results = score_stories(
+            stories, metrics, settings, system=system, benchmark=benchmark, manifest=manifest, draws=draws
         )
-        for plan, shots, references in plans
-    ]
-
-
-@contextmanager
-def _submitter(encoder: Encoder, num_workers: int) -> Iterator[Callable[[str, Any], "Future[Any]"]]:
-    """Give a function that encodes one medium: at once, or on a worker while few enough wait."""
-    if num_workers == 1:
-        yield lambda task, source: _finished(_encode(encoder, task, source))
-        return
-    waiting = threading.BoundedSemaphore(4 * num_workers)
-    pool = ProcessPoolExecutor(
-        num_workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(encoder.settings,),
-    )
-
-    def submit(task: str, source: ShotSource | Picture) -> "Future[Any]":
-        waiting.acquire()
-        future = pool.submit(_work, task, source)
-        future.add_done_callback(lambda _: waiting.release())
-        return future
-
-    try:
-        yield submit
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_worker_encoder: list[Encoder] = []
-"""The encoder of a worker process; empty in any other process."""
-
-
-def _start_worker(settings: EncodingSettings) -> None:
-    cv2.setNumThreads(1)
-    _worker_encoder.append(Encoder(settings))
-
-
-def _work(task: str, source: ShotSource | Picture) -> EncodedShot | EncodedReference:
-    return _encode(_worker_encoder[0], task, source)
-
-
-def _encode(encoder: Encoder, task: str, source: Any) -> EncodedShot | EncodedReference:
-    return encoder.encode_shot(source) if task == "shot" else encoder.encode_reference(source)
-
-
-def _finished(result: EncodedShot | EncodedReference) -> "Future[Any]":
-    future: Future[Any] = Future()
-    future.set_result(result)
-    return future
+    return results, stories

@@ -13,7 +13,7 @@ Shape letters used below
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class ShotMedia:
     """As they were given to `frames_wanted`."""
 
     frames: Mapping[int, NDArray[np.uint8]]
-    """Ordinal -> RGB of shape (H, W, 3); at least the frames wanted."""
+    """Ordinal -> RGB of shape (H, W, 3); at least the frames wanted. A reference is frame 0, and may have alpha."""
 
     sound: NDArray[np.float32] | None = None
     """Shape (C, N), the whole shot, nominally in [-1, 1]; None where there is none or the feature wants none."""
@@ -60,6 +60,9 @@ class ShotMedia:
     regions: ShotRegions = field(default_factory=dict)
     """Where characters are; empty if unknown."""
 
+    memo: dict[Hashable, Any] = field(default_factory=dict)
+    """What several features of one shot make of its frames, such as views, so that it is made once; see `shared`."""
+
 
 class _Feature(ABC):
     """What both kinds share."""
@@ -69,6 +72,9 @@ class _Feature(ABC):
 
     wants_sound: bool = False
     """Whether `sound` must be there."""
+
+    uses_regions: bool = True
+    """Whether `regions` matter. False: they are left out, and shots that differ in them only share their arrays."""
 
     @property
     @abstractmethod

@@ -4,16 +4,21 @@ A metric never opens a file. It gets encoded stories, all of a run at once, sinc
 characters) need the others; its result does not depend on the order of the stories.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from animeshooter_hf.eval.backbones.base import Backbone
 from animeshooter_hf.eval.results import MetricValue, StoryScore
 from animeshooter_hf.eval.shot_feature import EmbeddingFeature, PixelFeature
 
 if TYPE_CHECKING:
-    from animeshooter_hf.eval.encoding import EncodedStory
+    from animeshooter_hf.eval.encoding import EncodedStory, EncodingSettings
 
 __all__ = ["Direction", "Gate", "MetricScores", "StoryMetric"]
 
@@ -57,6 +62,10 @@ class MetricScores:
     gates: Sequence[Gate] = ()
     """Controls."""
 
+    curves: Mapping[str, Mapping[str, Sequence[float | None]]] = field(default_factory=dict)
+    """Name -> story -> numbers over the distance between shots, from 1 on. Curves along the story need no entry here:
+    they are made of `shots`."""
+
 
 class StoryMetric(ABC):
     """A metric. Made once per run, with the run's settings and its backbone."""
@@ -70,6 +79,37 @@ class StoryMetric(ABC):
     headline: ClassVar[str]
     """The number of a one-column table; it stands in `directions`."""
 
+    def __init__(self, settings: "EncodingSettings", backbone: Backbone) -> None:
+        """Keep the run's settings and its image encoder.
+
+        Raises:
+            InputError: If the metric cannot work with them.
+        """
+        self.settings = settings
+        self.backbone = backbone
+        self.memory: MutableMapping[str, float] = {}
+        """What `recall` keeps; the engine puts its cache here."""
+
+    def recall(self, what: str, arrays: Sequence[NDArray[Any]], make: Callable[[], float]) -> float:
+        """Return a number that is dear to make and depends on some arrays only, from memory if it was made before.
+
+        For what two media say together, such as whether a reference is pasted into a frame: features, which depend on
+        one medium, are kept anyway.
+
+        Args:
+            what: Name and version of the arithmetic, such as "copy_match@1".
+            arrays: All that the number depends on.
+            make: Makes it.
+        """
+        digest = hashlib.sha256(what.encode())
+        for array in arrays:
+            digest.update(f"\0{array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        key = digest.hexdigest()
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
+
     @property
     @abstractmethod
     def signature(self) -> str:
@@ -81,13 +121,13 @@ class StoryMetric(ABC):
         """What is taken from each shot."""
 
     @property
-    def reference_features(self) -> Sequence[EmbeddingFeature]:
+    def reference_features(self) -> Sequence[PixelFeature | EmbeddingFeature]:
         """What is taken from each reference image; a reference is a shot of one frame to it."""
         return ()
 
     @property
     def encodes_captions(self) -> bool:
-        """Whether the backbone must turn the captions into rows."""
+        """Whether `backbone` must turn the captions into rows."""
         return False
 
     @abstractmethod

@@ -224,8 +224,7 @@ class FrameCursor:
             self.stream = picture_stream(self._container, source)
             self.index = _index(self._container, self.stream, source)
             self._ordinals = {int(pts): ordinal for ordinal, pts in enumerate(self.index.pts)}
-            self._position = 0
-            self._restart()
+            self._rewind()
         except BaseException:
             self._container.close()
             raise
@@ -282,6 +281,22 @@ class FrameCursor:
             self._position, self._has_sought = key, True
         elif self._position > start:
             self._restart()
+
+    def _rewind(self) -> None:
+        """Go back to the start after indexing; opening a file again costs more than a seek does.
+
+        If the seek does not lead to the first frame, `frames` notices, and starts from a file opened again.
+        """
+        if "mp4" not in self._container.format.name:
+            self._restart()
+            return
+        try:
+            self._container.seek(int(self.index.pts[0]), stream=self.stream, backward=True)
+        except av.error.FFmpegError:
+            self._restart()
+            return
+        self._frames = self._container.decode(self.stream)
+        self._position, self._has_sought = 0, True
 
     def _restart(self) -> None:
         self._container.close()

@@ -69,7 +69,7 @@ class PeAvModel(AudioModel):
         files = (*MODEL_FILES, "video_preprocessor_config.json")
         checkpoint = find_checkpoint(weights or cls.source, revision, files=files)
         transformers = require("transformers", extra=EXTRA, purpose=PURPOSE)
-        require("timm", extra=EXTRA, purpose="The video branch of PE-AV")
+        require("timm", extra="pe-av", purpose="The video branch of PE-AV")
         place = pick_device(device)
         tokenizer = load_tokenizer(checkpoint)
         with reading_settings(f"The settings of sound and video in {checkpoint.folder}"):

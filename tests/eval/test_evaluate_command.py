@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from animeshooter_hf.command_line import build_parser, main
+from animeshooter_hf.command_line import main
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ANIMESHOOTER_CACHE", str(folder))
+    return folder
 
 
 def test_the_command_prints_a_table_and_writes_the_numbers(
@@ -59,7 +67,7 @@ def test_a_missing_and_a_truncated_video_are_null_and_counted(
     assert main(["evaluate", str(folder), "--json"]) == 0
     printed = capsys.readouterr()
     data = json.loads(printed.out)
-    assert [shot["reference_fidelity"] is None for shot in data["shots"]] == [True, True, False]
+    assert [shot["values"]["reference_fidelity/fidelity"] is None for shot in data["shots"]] == [True, True, False]
     fidelity = data["stories"][0]["reference_fidelity"]
     assert (fidelity["n_evaluated"], fidelity["n_failed"]) == (1, 2)
     assert data["stories"][0]["cross_shot_consistency"]["pairwise"] is None
@@ -85,12 +93,22 @@ def test_the_status_is_one_if_nothing_at_all_could_be_scored(
         (["{demos}", "{tmp}/nothing"], "no file or folder"),
         (["{demos}", "{demos}"], "given twice"),
         (["{demos}", "--metrics", "beauty"], "no metric 'beauty'"),
-        (["{demos}", "--backend", "clip"], "no backend 'clip'"),
+        (["{demos}", "--backend", "oracle"], "no backend 'oracle'"),
         (["{demos}", "--frames-per-shot", "0"], "frames_per_shot"),
         (["{demos}", "--workers", "0"], "num_workers"),
         (["{demos}", "--sampling", "random"], "sampling"),
         (["{demos}", "--reference-background", "green"], "reference_background"),
+        (["{demos}", "--fidelity-view", "face"], "fidelity_view"),
+        (["{demos}", "--preset", "paper"], "no preset 'paper'"),
+        (["{demos}", "--batch-size", "0"], "batch_size"),
+        (["{demos}", "--system-kind", "human"], "kind of a system"),
+        (["{demos}", "--benchmark", "@v1"], "--benchmark"),
+        (["{demos}", "--no-cache", "--clear-cache"], "--no-cache"),
+        (["{demos}", "--cache", "{tmp}/other.json/cache"], "cannot be made"),
+        (["{demos}", "--against", "{tmp}/other.json"], "no results file"),
+        (["{demos}", "--against", "{tmp}/nothing.json"], "no results file"),
         (["{demos}", "--out", "{tmp}"], "is a folder"),
+        (["{demos}", "--out", "{tmp}/"], "is a folder"),
         (["{demos}", "--out", "{tmp}/other.json/results.json"], "cannot be written"),
     ],
 )
@@ -122,20 +140,37 @@ def test_a_folder_that_cannot_be_written_is_refused(story_folder: Callable[..., 
     assert main(["evaluate", str(story_folder("fox")), "--out", str(locked / "results.json")]) == 2
 
 
-def test_the_options_of_the_command_are_these() -> None:
-    parser = build_parser("evaluate")
-    choices = next(action.choices for action in parser._actions if action.dest == "verb")
-    assert choices is not None
-    options = {option for action in choices["evaluate"]._actions for option in action.option_strings}
-    assert options == {
-        "-h",
-        "--help",
-        "--metrics",
-        "--backend",
-        "--frames-per-shot",
-        "--sampling",
-        "--reference-background",
-        "--workers",
-        "--out",
-        "--json",
-    }
+def test_an_attack_is_scored_as_an_adversarial_system_and_flagged(
+    story_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = story_folder("fox", "frog"), tmp_path / "frozen.json"
+    assert main(["evaluate", str(folder), "--attack", "frozen", "--out", str(out)]) == 0
+    data = json.loads(out.read_text())
+    assert (data["system"]["kind"], data["system"]["name"]) == ("adversarial", "attack: frozen")
+    (static,) = (gate for gate in data["gates"] if gate["control"] == "static")
+    assert (static["num_flagged"], static["is_gated"]) == (2, True)
+    assert all("static" in story["flags"] for story in data["stories"])
+    assert "static" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--attack", "bribe"], "There is no attack 'bribe'"),
+        (["--attack", "frozen", "--system-kind", "model"], "With --attack the system is adversarial, not model"),
+    ],
+)
+def test_an_attack_that_cannot_be_is_refused(
+    words: list[str], message: str, story_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(story_folder("fox")), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_backends_are_listed_with_their_licences(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--list-backends"])
+    assert stop.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("classical ") and "Apache-2.0" in line for line in lines)
+    assert any(line.startswith("dinov3 ") and "gated" in line for line in lines)

@@ -6,6 +6,7 @@ import pytest
 
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.eval.predictions import read_predictions
+from animeshooter_hf.eval.regions import parse_region, region_to_json
 
 ROW = {
     "story_id": "s1",
@@ -99,3 +100,49 @@ def test_a_demo_folder_whose_captions_are_of_another_kind_is_refused(story_folde
         write(folder / "fox.json", data)
         with pytest.raises(InputError, match=r"fox\.json"):
             list(read_predictions(folder))
+
+
+def test_a_predictions_file_may_say_where_characters_are_and_what_is_heard(tmp_path: Path) -> None:
+    mask = {"size": [2, 3], "counts": "06"}
+    row = {
+        **ROW,
+        "regions": [{"fox": [{"frame": 3, "box": [0.1, 0.2, 0.5, 1]}, {"frame": 5, "mask": mask}]}, None],
+        "sound": ["a.flac", None],
+        "sound_captions": ["steps", ""],
+        "reference_characters": ["fox"],
+        "track": "audio",
+    }
+    (story,) = read_predictions(write(tmp_path / "p.json", [row]))
+    first, second = story.regions[0]["fox"]
+    assert (first.frame, first.box) == (3, (0.1, 0.2, 0.5, 1.0))
+    assert second.mask is not None
+    assert second.mask.area == 6
+    assert story.regions[1] == {}
+    assert story.sound == (tmp_path / "a.flac", None)
+    assert (story.sound_captions, story.track) == (("steps", ""), "audio")
+    assert [parse_region(region_to_json(region)) for region in (first, second)] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"regions": [{"fox": [{"frame": 0}]}, {}]}, "A region is"),
+        ({"regions": [{"fox": [{"frame": 0, "box": [0, 0, 1]}]}, {}]}, "four numbers"),
+        ({"regions": [{"fox": [{"frame": 0, "box": [0.5, 0, 0.2, 1]}]}, {}]}, "in order"),
+        ({"regions": [{"fox": [{"frame": -1, "box": [0, 0, 1, 1]}]}, {}]}, "whole number from 0"),
+        ({"regions": [{"fox": [{"frame": 0, "mask": {"size": [2, 3], "counts": "01"}}]}, {}]}, "do not add up"),
+        ({"regions": [{"fox": [{"frame": 0, "mask": {"counts": "06"}}]}, {}]}, "mask must be"),
+        ({"regions": [{"fox": 3}, {}]}, "lists per shot"),
+        ({"regions": [{"dragon": []}, {}]}, "'dragon'"),
+        ({"regions": [{}]}, "must hold 2 entries"),
+        ({"sound": [1, 2]}, "must hold texts"),
+        ({"sound": ["a.flac"]}, "must hold 2 entries"),
+        ({"sound_captions": "steps"}, "must be a list"),
+        ({"track": 3}, "'track'"),
+    ],
+)
+def test_regions_and_sounds_of_another_form_are_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        list(read_predictions(write(tmp_path / "p.json", [{**ROW, **changes}])))

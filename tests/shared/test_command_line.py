@@ -33,7 +33,25 @@ OPTIONS = {
     ),
     "web": ("--model --device --dtype --offload --sound --host --port --share --title --space-files"),
     "evaluate": (
-        "paths --metrics --backend --frames-per-shot --sampling --reference-background --workers --out --json"
+        "paths --metrics --list-backends --preset --backend --style-backend --audio-backend --device --dtype "
+        "--frames-per-shot --sampling --fidelity-view --reference-background --workers --batch-size --cache --no-cache "
+        "--clear-cache --system --revision --url --system-license --sampled-by --evaluated-by --notes --system-kind "
+        "--attack --seed --benchmark --against --out --json"
+    ),
+    "bench": ("bench_verb"),
+    "judge": (
+        "paths --name --system --protocol --rounds --limit --frames-per-shot --anchors --out --results --exam "
+        "--exam-stories --votes --dry-run --json --model --base-url --api-key-env --local --revision --device --dtype "
+        "--replay --temperature --seed --max-output-tokens --structured --token-limit-field --timeout --max-retries "
+        "--requests-per-minute --workers"
+    ),
+    "study": (
+        "action paths --out --key --tasks --stories --raters --stories-per-rater --pairs-per-rater --checks --seed "
+        "--height --sound --title --contact --results --draws --json"
+    ),
+    "leaderboard": (
+        "results --out --title --subtitle --no-frames --no-paper --eval-results --space --results-dataset --json "
+        "--markdown"
     ),
 }
 """Every option of every verb. A change here is a change for users: name it in the CHANGELOG."""
