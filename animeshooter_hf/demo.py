@@ -9,7 +9,8 @@ that is finished is not done again; a stopped demo takes up where it was.
     load       plain `load_dataset` on each config
     stats      the paper's Table 1 counted on it, and what may be wrong
     site       a static site of it, to browse and to play
-    evaluate   the real demo stories of the paper, if given, and the films' own shots
+    evaluate   the real demo stories of the paper, if given, the films' own shots, and attacks on them
+    board      a leaderboard of these
     generate   a story with a real pipeline at toy size (random weights, and it says so)
     report     OUT/index.html: contact sheets, tables, plots, players
 
@@ -36,6 +37,9 @@ from animeshooter_hf._version import __version__
 from animeshooter_hf.errors import InputError
 
 __all__ = ["DemoSettings", "add_arguments", "run", "run_demo"]
+
+_ATTACKS = ("frozen", "repeated", "pasted")
+"""Attacks that the board shows beside the truth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +153,9 @@ def _steps(settings: DemoSettings) -> list[_Step]:
         if sample and (sample / "demos").is_dir()
         else []
     )
+    scored = ("evaluate", str(out / "dataset"), "--cache", str(out / ".cache" / "scores"))
+    truth = ("--system", "the films themselves", "--system-kind", "truth")
+    boards = [str(out / "scores" / name) for name in ("films", *_ATTACKS)]
     films = ("toon", "--films", str(settings.films), "--seconds", f"{settings.seconds:g}", "--seed", str(settings.seed))
     return [
         *release,
@@ -158,7 +165,12 @@ def _steps(settings: DemoSettings) -> list[_Step]:
         _Step("stats", ("stats", str(out / "dataset"), "--out", str(out / "stats"), "--plots", str(out / "stats"))),
         _Step("site", ("view", str(out / "dataset"), "--out", str(out / "site"))),
         *demos,
-        _Step("score-films", ("evaluate", str(out / "dataset"), "--out", str(out / "scores" / "films.json"))),
+        _Step("score-films", (*scored, *truth, "--out", str(out / "scores" / "films"))),
+        *[
+            _Step(f"attack-{name}", (*scored, "--attack", name, "--out", str(out / "scores" / name)))
+            for name in _ATTACKS
+        ],
+        _Step("board", ("leaderboard", *boards, "--out", str(out / "board"), "--title", "The demo's board")),
         _Step("model", function=_make_model),
         _Step("generate", function=_generate),
         _Step("score-generated", ("evaluate", str(out / "generated"), "--out", str(out / "scores" / "generated.json"))),

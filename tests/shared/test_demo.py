@@ -56,7 +56,7 @@ def test_a_finished_demo_does_no_step_again(out: Path, capsys: pytest.CaptureFix
     assert main(["demo", "--out", str(out), "--films", "2", "--seconds", "10", "--shots", "2"]) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
     output = capsys.readouterr()
-    assert output.err.count("done before") == 10
+    assert output.err.count("done before") == 14
     assert str(out / "index.html") in output.out
 
 
