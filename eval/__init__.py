@@ -10,5 +10,6 @@ scoring.py aggregate.py          numbers to results          statistics/      in
 results*.py compare.py           records, file, folder, table, comparison;  manifest.py  versions and hashes
 runner.py                        `evaluate_stories`          evaluate_command.py  `animeshooter evaluate`; presets.py
 judge/ human/                    a judge, raters             leaderboard/ bench/  the board, the benchmark
-hf_modules.py                    the metrics as modules of `evaluate`; their folders hold cards and demos
+hf_modules.py hf_*.py            the metrics as modules of `evaluate`; their folders hold cards (`cards/metric_card.py`)
+                                 and demos (`metric_app.py`)
 """

@@ -143,7 +143,7 @@ class StoryModule(SharedModule, evaluate.Metric):
         with nullcontext() if cache is None else EmbeddingCache(cache) as opened:
             encoded = encode_stories(stories, self.metrics, self._settings, options=self._engine, cache=opened)
         self._num_added += len(encoded)
-        rows = {
+        rows: dict[str, list[Any]] = {
             "predictions": [story.to_bytes() for story in encoded],
             "references": [story.ip_id for story in encoded],
         }

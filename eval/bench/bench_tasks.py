@@ -37,7 +37,7 @@ TASKS: Mapping[str, str] = {
 """Task -> what is measured, in every track."""
 
 _TRACK_TASKS: Mapping[str, Mapping[str, str]] = {
-    "multi_character": {"character_assignment": "share of scheduled characters that are found as who they are"},
+    "multi_character": {"character_assignment": "likeness of the cast to its references, times the F1 of finding it"},
     "audio": {"audio_alignment": "similarity of the sound to what should be heard"},
 }
 _TRUTH_TASKS: Mapping[str, str] = {"attribute_identity": "share of attributes of the character that are recovered"}

@@ -149,6 +149,19 @@ _WORDS = {
         "clipping_share": _words("Clipping", "Share of samples that are cut off."),
         "silence_share": _words("Silence", "Share of the time without sound."),
     },
+    "character_assignment": {
+        "cast_fidelity": _words(
+            "Cast",
+            "Likeness of each character's region to whom it should be, times the F1 of finding the cast.",
+            headline=True,
+            task="character_assignment",
+        ),
+        "binding_accuracy": _words("Who is who", "Share of regions that are most alike to whom they should be."),
+        "assigned_fidelity": _words("Likeness", "Similarity of the best assignment of regions to characters."),
+        "swap_margin": _words("Margin", "Similarity to the own character minus the best other one of the story."),
+        "found_rate": _words("Found", "Share of scheduled characters that were found."),
+        "count_error": _words("Miscount", "Difference of the numbers of regions and of scheduled characters."),
+    },
     "shot_controls": {
         "residual_top5": _words("Motion", "Motion of the fastest twentieth that no camera explains, px per 1/8 s."),
         "dynamic_top5": _words("With camera", "Motion of the fastest twentieth with the camera in it, px per 1/8 s."),

@@ -27,6 +27,7 @@ from animeshooter_hf.eval.story_metric import Direction, Gate, MetricScores, Sto
 from animeshooter_hf.eval.view_features import CharacterRows, FrameRows, ReferenceRows
 
 __all__ = ["GALLERY_SIZE", "LOWEST_FOUND_RATE", "ReferenceFidelity", "character_rows", "found_gate", "found_rate"]
+__all__ += ["count_without_reference", "reference_rows"]
 
 GALLERY_SIZE = 100
 """Most characters that serve as contrast; a hash of their names chooses them. Our choice: above it the AUC barely
@@ -92,7 +93,7 @@ class ReferenceFidelity(StoryMetric):
         gallery = _Gallery(stories, self.backbone.similarity)
         judged = {story.story_id: self._judge(story, gallery) for story in stories}
         scores = {
-            story.story_id: _story_score(judged[story.story_id], found_rate(story), _without_reference(story))
+            story.story_id: _story_score(judged[story.story_id], found_rate(story), count_without_reference(story))
             for story in stories
         }
         contrasts = [one.contrast for shots in judged.values() for one in shots if one.contrast is not None]
@@ -114,7 +115,7 @@ class ReferenceFidelity(StoryMetric):
         )
 
     def _judge(self, story: EncodedStory, gallery: "_Gallery") -> list["_Judged"]:
-        references, problems = _references(story)
+        references, problems = reference_rows(story)
         judged = []
         for shot, scheduled in zip(story.shots, story.schedule, strict=True):
             broken = next((problems[name] for name in scheduled if name in problems), "")
@@ -198,7 +199,7 @@ class _Gallery:
         self._similarity = similarity
         found: dict[tuple[str, str], NDArray[np.float32]] = {}
         for story in sorted(stories, key=lambda story: story.story_id):
-            for character, rows in _references(story)[0].items():
+            for character, rows in reference_rows(story)[0].items():
                 found.setdefault((story.ip_id, character), rows)
         chosen = sorted(found, key=lambda key: hashlib.sha256("\0".join(key).encode()).digest())[:GALLERY_SIZE]
         self._keys = sorted(chosen)
@@ -249,7 +250,7 @@ def found_gate(stories: Sequence[EncodedStory]) -> Gate:
     )
 
 
-def _references(story: EncodedStory) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+def reference_rows(story: EncodedStory) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
     """Return character -> its references, and character -> why one of its references failed."""
     rows: dict[str, list[NDArray[np.float32]]] = {}
     problems: dict[str, str] = {}
@@ -261,7 +262,7 @@ def _references(story: EncodedStory) -> tuple[dict[str, NDArray[np.float32]], di
     return {name: np.concatenate(found) for name, found in rows.items() if name not in problems}, problems
 
 
-def _without_reference(story: EncodedStory) -> float | None:
+def count_without_reference(story: EncodedStory) -> float | None:
     """Return how many characters should be seen and have no reference; None for a story without any reference."""
     scheduled = {name for names in story.schedule for name in names}
     return float(len(scheduled - {one.character for one in story.references})) if story.references else None

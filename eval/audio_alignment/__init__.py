@@ -1,0 +1,1 @@
+"""The audio alignment metric: its `evaluate` module, its card and its demo."""

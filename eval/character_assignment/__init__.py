@@ -1,0 +1,1 @@
+"""The character assignment metric: its `evaluate` module, its card and its demo."""

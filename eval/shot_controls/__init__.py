@@ -1,0 +1,1 @@
+"""The shot controls metric: its `evaluate` module, its card and its demo."""

@@ -1,0 +1,1 @@
+"""The story preference comparison: its `evaluate` module, its card and its demo."""

@@ -1,0 +1,1 @@
+"""The text alignment metric: its `evaluate` module, its card and its demo."""
