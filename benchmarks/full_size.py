@@ -4,12 +4,14 @@ Without a GPU, `--meta` builds it on the meta device and prints parameters, byte
 torch's FLOP counter. On a GPU it generates a story at 49 x 480 x 720 and prints the time of each part against its
 FLOPs, the peak memory with and without each saving, and compiled against eager. Each setting runs in a process of its
 own, so that its memory is its own. `--tiny` runs the same code at toy size on the CPU; its figures mean nothing.
+`full_size.py train` does the same for training (full_size_train.py).
 
 Shapes: zai-org/CogVideoX-2b (Apache-2.0), Qwen/Qwen3-VL-8B-Instruct (Apache-2.0). Only shapes; nothing is downloaded.
 
 Example:
     python benchmarks/full_size.py --meta
     python benchmarks/full_size.py --shots 4 --steps 50 --settings none model group tiling casting compile
+    python benchmarks/full_size.py train --meta
 """
 
 import argparse
@@ -64,6 +66,10 @@ BYTES = 2
 
 def main() -> None:
     """Measure and print."""
+    if sys.argv[1:2] == ["train"]:
+        import full_size_train
+
+        return full_size_train.main(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--meta", action="store_true", help="build on the meta device and count; no GPU")
     parser.add_argument("--tiny", action="store_true", help="run at toy size on the CPU, to try the script")

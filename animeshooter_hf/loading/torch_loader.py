@@ -26,7 +26,7 @@ class StoryLoader:
 
     def __init__(
         self,
-        dataset: StoryDataset,
+        dataset: StoryDataset | Any,
         *,
         batch_size: int = 1,
         shuffle: bool = True,
@@ -35,12 +35,14 @@ class StoryLoader:
         rank: int | None = None,
         world_size: int | None = None,
         collate: Callable[[Sequence[Any]], dict[str, Any]] = collate_stories,
+        make_order: Callable[..., Any] | None = None,
         **loader_options: Any,
     ) -> None:
         """Prepare the order.
 
         Args:
-            dataset: The samples. Where its files are read over a network, they are shuffled by blocks.
+            dataset: The samples; anything with a length that takes a `SampleKey` will do. Where files of a view are
+                read over a network, they are shuffled by blocks.
             batch_size: Samples per batch.
             shuffle: Whether the order changes with the epoch.
             seed: Decides the order, together with the epoch.
@@ -48,10 +50,12 @@ class StoryLoader:
             rank: Which process this is; that of `torch.distributed` if None.
             world_size: Among how many processes the samples are divided; as above.
             collate: Makes a batch of samples; it must put `SkippedSample`s under "skipped".
+            make_order: Makes another order from the arguments of `EpochOrder`.
             loader_options: Further arguments of `DataLoader`, such as `num_workers` or `multiprocessing_context`.
         """
         is_distributed = distributed.is_available() and distributed.is_initialized()
-        self._order = EpochOrder(
+        view = getattr(dataset, "view", None)
+        self._order = (make_order or EpochOrder)(
             num_samples=len(dataset),
             batch_size=batch_size,
             shuffle=shuffle,
@@ -61,7 +65,7 @@ class StoryLoader:
             world_size=world_size
             if world_size is not None
             else (distributed.get_world_size() if is_distributed else 1),
-            blocks=dataset.blocks() if dataset.view.opened.is_remote else None,
+            blocks=dataset.blocks() if view is not None and view.opened.is_remote else None,
         )
         self.epoch = 0
         """The epoch that comes next, or is under way; it goes up when one is over."""
@@ -114,7 +118,7 @@ class StoryLoader:
 class _BatchSampler:
     """The batches of an epoch as keys of samples, from some batch on."""
 
-    def __init__(self, order: EpochOrder) -> None:
+    def __init__(self, order: Any) -> None:
         self._order, self.epoch, self.start = order, 0, 0
 
     def __len__(self) -> int:

@@ -166,7 +166,8 @@ def _demos_section(out: Path, demos: Path, scores: dict[str, Any]) -> Section:
         reference = np.asarray(Image.open(demos / f"{ip}_ref.png").convert("RGBA"))
         for shot in (shot for shot in scores["shots"] if shot["story_id"] == story["story_id"]):
             path = demos / ip / f"generated_video_{number}_{shot['shot_index'] + 1}_demo.mp4"
-            title = f"{story['story_id']} shot {shot['shot_index'] + 1}: fidelity {_show(shot['values'].get('reference_fidelity/fidelity'))}"
+            score = _show(shot["values"].get("reference_fidelity/fidelity"))
+            title = f"{story['story_id']} shot {shot['shot_index'] + 1}: fidelity {score}"
             rows.append(SheetRow(frames=_frames(path), references=[reference], title=title, caption=shot["caption"]))
             films.append(path)
     sheet = save_sheet(out / "report" / "demos.jpg", rows)

@@ -220,6 +220,7 @@ class FrameCursor:
         self._source = source
         self._container = open_source(source)
         self._can_seek = True
+        self._position = 0
         try:
             self.stream = picture_stream(self._container, source)
             self.index = _index(self._container, self.stream, source)

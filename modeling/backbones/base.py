@@ -173,6 +173,57 @@ class Backbone(ABC):
         )
         return output.hidden_states[-1], int(positions.max()) + 1
 
+    def forward_padded(
+        self,
+        stories: Sequence[ChunkTokens],
+        query_tokens_QM: Tensor,
+        *,
+        encoder_outputs: Mapping[str, Any] | None = None,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """Return the last hidden states of several stories in one pass, shape (stories, L, M), padded at the right.
+
+        Attention that is causal never looks at what stands behind, so the padding needs no mask: each story's states
+        are those that it has alone.
+
+        Args:
+            stories: What to read, each from position 0.
+            query_tokens_QM: What stands at the queries of each chunk.
+            encoder_outputs: What the vision tower gives for all images, as transformers' `mm_encoder_outputs`; None
+                runs it.
+            device: Where to compute; the model's own device if None.
+
+        Raises:
+            ValueError: If the family's attention is not causal and there are several stories.
+        """
+        if not self.is_incremental and (len(stories) > 1 or encoder_outputs is not None):
+            raise ValueError(f"{type(self).__name__} reads one story at a time, and its images itself.")
+        if not self.is_incremental:
+            return self.forward(stories[0], query_tokens_QM, device=device)[0]
+        device = device or self.mllm.device
+        length = max(len(story) for story in stories)
+        embeds, positions = [], []
+        for story in stories:
+            embeds_1LM, missing = self._embed(story, query_tokens_QM, device), length - len(story)
+            # The padding repeats a query, which no family can take for a part of an image.
+            embeds.append(torch.cat([embeds_1LM, embeds_1LM[:, -1:].detach().expand(-1, missing, -1)], dim=1))
+            own = self._positions(story)
+            # Positions that jump would be read as the start of another sequence.
+            positions.append(torch.cat([own, own[..., -1:] + 1 + torch.arange(missing)], dim=-1))
+        arguments: dict[str, Any] = self._image_arguments(ChunkTokens.joined(stories))
+        if encoder_outputs is not None:
+            arguments = {"mm_encoder_outputs": dict(encoder_outputs)}
+        output = self.mllm(
+            inputs_embeds=torch.cat(embeds),
+            position_ids=torch.cat(positions, dim=-2).to(device),
+            use_cache=False,
+            output_hidden_states=True,
+            logits_to_keep=1,
+            **{name: value.to(device) if isinstance(value, Tensor) else value for name, value in arguments.items()},
+        )
+        states_BLM: Tensor = output.hidden_states[-1]
+        return states_BLM
+
     @abstractmethod
     def _encode_images(self, images: Sequence[Image.Image]) -> EncodedImages:
         """Return images, at least one, as the family's processor gives them."""

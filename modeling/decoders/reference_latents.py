@@ -16,6 +16,9 @@ All that is new is 1,028 numbers for CogVideoX-2B; the transformer's weights do 
 Last frames of earlier shots can stand there too, in slots of their own behind those of the references: what the MLLM
 keeps of a place is too little for its colours and its layout, so a model that is trained with them finds a place again
 as it was.
+In training the shots of a batch may have different numbers of them: `sees_BR` tells which each of them has, and `slots`
+may then be given for each shot. What a shot has stands first, so it is where it will be when the shot is made alone.
+
 The paper has no such path. Gated attention as in Flamingo, arXiv 2204.14198; in-context latents as in Phantom.
 
 CogVideoX only. Wan 2.2 TI2V takes a frame as latents by itself.
@@ -113,12 +116,12 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
             )
         return (model, report) if wants_report else model
 
-    def forward(self, latents_BRChw: Tensor, slots: Sequence[int] | None = None) -> Tensor:
+    def forward(self, latents_BRChw: Tensor, slots: Sequence[int] | Tensor | None = None) -> Tensor:
         """Return the latents with their slot embeddings.
 
         Args:
             latents_BRChw: References, and frames of earlier shots if there are any.
-            slots: The slot of each, see `slots_of`; None for references alone.
+            slots: The slot of each, see `slots_of`; None for references alone; (B, R) where they differ by shot.
 
         Raises:
             InputError: If there are more references than slots, or the channels are others.
@@ -129,12 +132,23 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
                 f"Reference latents must have the shape (shots, 1 to {limit}, {channels}, rows, columns), got "
                 f"{tuple(latents_BRChw.shape)}."
             )
+        if isinstance(slots, Tensor):
+            return self._with_slots_of_shots(latents_BRChw, slots)
         chosen = range(latents_BRChw.shape[1]) if slots is None else slots
         if len(chosen) != latents_BRChw.shape[1] or not all(0 <= slot < len(self.slots) for slot in chosen):
             raise InputError(f"{latents_BRChw.shape[1]} reference latents need as many slots below {len(self.slots)}, "
                              f"got {tuple(chosen)}.")  # fmt: skip
         slots_RC11 = self.slots[list(chosen), :, None, None]
         return latents_BRChw + slots_RC11.to(latents_BRChw)
+
+    def _with_slots_of_shots(self, latents_BRChw: Tensor, slots_BR: Tensor) -> Tensor:
+        """Return the latents with slot embeddings that each shot has for itself."""
+        if slots_BR.shape != latents_BRChw.shape[:2] or not bool(
+            ((slots_BR >= 0) & (slots_BR < len(self.slots))).all()
+        ):
+            raise InputError(f"Reference latents of shape {tuple(latents_BRChw.shape)} need slots of shape "
+                             f"{tuple(latents_BRChw.shape[:2])} below {len(self.slots)}.")  # fmt: skip
+        return latents_BRChw + self.slots[slots_BR.to(self.slots.device)][..., None, None].to(latents_BRChw)
 
     def check_fits(self, transformer: Any) -> None:
         """Raise an InputError unless this path was made for such a transformer."""
@@ -146,7 +160,13 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
                              f"this one has {theirs}.")  # fmt: skip
 
     @contextmanager
-    def joined(self, transformer: Any, latents_BRChw: Tensor, slots: Sequence[int] | None = None) -> Iterator[None]:
+    def joined(
+        self,
+        transformer: Any,
+        latents_BRChw: Tensor,
+        slots: Sequence[int] | Tensor | None = None,
+        sees_BR: Tensor | None = None,
+    ) -> Iterator[None]:
         """Let every call of the transformer see these references; for a pipeline's run or a step of training.
 
         A call may hold several branches of guidance, one after the other along the batch. Only the last one sees the
@@ -155,7 +175,8 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
         Args:
             transformer: A CogVideoX transformer.
             latents_BRChw: As `encode_references` gives them, of the size of the shot.
-            slots: The slot of each, see `slots_of`; None for references alone.
+            slots: The slot of each, see `slots_of`; None for references alone; (B, R) where they differ by shot.
+            sees_BR: Which of them each shot sees, bool; None for all. A shot that sees none is as without the path.
 
         Raises:
             InputError: If the path does not fit the transformer or the latents.
@@ -163,10 +184,13 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
         self.check_fits(transformer)
         install_dispatching_attention(transformer)
         patch = transformer.config.patch_size_t or 1
+        if sees_BR is not None and (sees_BR.shape != latents_BRChw.shape[:2] or sees_BR.dtype != torch.bool):
+            raise InputError(f"sees_BR must be bool of shape {tuple(latents_BRChw.shape[:2])}, got {sees_BR.dtype} of "
+                             f"shape {tuple(sees_BR.shape)}.")  # fmt: skip
         frames_BRChw = self(latents_BRChw, slots).repeat_interleave(patch, dim=1)
 
         def append(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            return args, self._appended(kwargs, frames_BRChw, transformer.config)
+            return args, self._appended(kwargs, frames_BRChw, transformer.config, sees_BR)
 
         def cut(_: nn.Module, args: Any, output: Any) -> Any:
             if isinstance(output, tuple):
@@ -182,7 +206,9 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
             before.remove()
             after.remove()
 
-    def _appended(self, kwargs: dict[str, Any], frames_BRChw: Tensor, config: Any) -> dict[str, Any]:
+    def _appended(
+        self, kwargs: dict[str, Any], frames_BRChw: Tensor, config: Any, sees_BR: Tensor | None
+    ) -> dict[str, Any]:
         """Return a call's arguments with the references in them."""
         hidden_BFChw = kwargs["hidden_states"]
         if hidden_BFChw.shape[3:] != frames_BRChw.shape[3:] or hidden_BFChw.shape[0] % frames_BRChw.shape[0]:
@@ -192,9 +218,16 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
         sees_B = torch.arange(hidden_BFChw.shape[0], device=hidden_BFChw.device) >= hidden_BFChw.shape[0] - len(
             frames_BRChw
         )
-        gates_BNH = sees_B[:, None, None] * torch.tanh(self.gates.to(hidden_BFChw.device))
-        area = (hidden_BFChw.shape[3] // config.patch_size) * (hidden_BFChw.shape[4] // config.patch_size)
         num_frames = frames_BRChw.shape[1] // (config.patch_size_t or 1)
+        area = (hidden_BFChw.shape[3] // config.patch_size) * (hidden_BFChw.shape[4] // config.patch_size)
+        masks: dict[str, Tensor] = {}
+        if sees_BR is not None:
+            sees_BR = sees_BR.to(hidden_BFChw.device).repeat(branches, 1)
+            sees_any_B = sees_BR.any(dim=1)
+            sees_B = sees_B & sees_any_B
+            # Attention to nothing is not a number; such a shot looks, and its gates are zero.
+            masks["sees_BR"] = (sees_BR | ~sees_any_B[:, None]).repeat_interleave(area, dim=1)
+        gates_BNH = sees_B[:, None, None] * torch.tanh(self.gates.to(hidden_BFChw.device))
         rotary = kwargs.get("image_rotary_emb")
         return {
             **kwargs,
@@ -204,6 +237,7 @@ class ReferenceLatents(ModelMixin, ConfigMixin):
                 **(kwargs.get("attention_kwargs") or {}),
                 "num_reference_tokens": num_frames * area,
                 "reference_gates_BNH": gates_BNH,
+                **masks,
             },
         }
 
