@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "stats": ("animeshooter_hf.dataset_builder.stats_command", "count what a dataset holds and what may be wrong"),
     "view": ("animeshooter_hf.site.site_command", "make a static site of a dataset: browse, play, search"),
     "publish": ("animeshooter_hf.dataset_builder.publish.publish_command", "put a dataset on the Hub, or take it down"),
+    "train": ("animeshooter_hf.modeling.train_command", "train a pipeline in the paper's stages, or a LoRA of one IP"),
     "generate": ("animeshooter_hf.modeling.generate_command", "generate a story shot by shot"),
     "web": ("animeshooter_hf.modeling.web_command", "write, generate and mend stories on a page"),
     "evaluate": ("animeshooter_hf.eval.evaluate_command", "score stories against their references"),

@@ -28,6 +28,7 @@ Example:
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -45,7 +46,7 @@ from animeshooter_hf.loading.epoch_order import SampleKey
 from animeshooter_hf.modeling.adapter import ShotConditionAdapter
 from animeshooter_hf.modeling.decoders.reference_latents import ReferenceLatents
 from animeshooter_hf.modeling.folded_autoencoder import FoldedAutoencoder
-from animeshooter_hf.modeling.testing_training import tiny_training_pipeline, write_toon_dataset
+from animeshooter_hf.modeling.testing_training import tiny_training_pipeline
 from animeshooter_hf.modeling.training.batches import BatchMaker
 from animeshooter_hf.modeling.training.buckets import Bucket
 from animeshooter_hf.modeling.training.cache_settings import CacheSettings
@@ -58,6 +59,9 @@ from animeshooter_hf.modeling.training.story_windows import StoryWindows
 from animeshooter_hf.modeling.training.toon_windows import ToonWindows
 from animeshooter_hf.modeling.training.window_settings import WindowSettings
 from animeshooter_hf.toon.compact import CompactSettings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "modeling"))
+from toon_dataset import write_toon_dataset
 
 _WIDTH, _LENGTH = 512, 226
 

@@ -108,7 +108,7 @@ def save_state(
                 shutil.rmtree(old)
             partial.mkdir(parents=True)
         wait()
-        torch.save(random_states(), partial / f"process_{rank}.pt")
+        _write_torch(random_states(), partial / f"process_{rank}.pt")
         if write_sharded is not None:
             write_sharded(partial / "sharded")
         elif is_main:
@@ -123,9 +123,7 @@ def save_state(
             _sync(states)
             remove_states(states, keep=keep)
         wait()
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
-            raise
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(_why_not(states, step, error)) from error
     return folder
@@ -222,7 +220,15 @@ def _write_common(
     if average is not None:
         save_file(dict(average), partial / "average.safetensors")
     for number, optimizer in enumerate(optimizers):
-        torch.save(optimizer.state_dict(), partial / f"optimizer_{number}.pt")
+        _write_torch(optimizer.state_dict(), partial / f"optimizer_{number}.pt")
+
+
+def _write_torch(values: Any, path: Path) -> None:
+    """Write plain values and tensors; torch has several RuntimeErrors for a disk that is full, and none says so."""
+    try:
+        torch.save(values, path)
+    except RuntimeError as error:
+        raise OSError(f"torch could not write {path.name}, as where a disk is full") from error
 
 
 def _check_room(states: Path, weights: Mapping[str, nn.Parameter], average: Mapping[str, Tensor] | None) -> None:

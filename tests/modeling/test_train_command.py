@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from toon_dataset import write_toon_dataset
 
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.modeling.open_pipeline import open_pipeline
-from animeshooter_hf.modeling.testing_training import tiny_training_pipeline, write_toon_dataset
+from animeshooter_hf.modeling.testing_training import tiny_training_pipeline
 from animeshooter_hf.modeling.train_command import add_arguments, run, settings_of
 from animeshooter_hf.modeling.training.settings import defaults_for
 from animeshooter_hf.modeling.training.train_log import read_log

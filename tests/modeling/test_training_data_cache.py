@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from toon_dataset import write_toon_dataset
 from torch import distributed
 
 from animeshooter_hf import load_stories
@@ -25,7 +26,7 @@ from animeshooter_hf.modeling.decoders import encode_references
 from animeshooter_hf.modeling.prompt_layout import ShotChunk, fit_image
 from animeshooter_hf.modeling.testing_decoders import tiny_wan
 from animeshooter_hf.modeling.testing_mllms import FAMILIES, tiny_backbone
-from animeshooter_hf.modeling.testing_training import tiny_training_pipeline, write_toon_dataset
+from animeshooter_hf.modeling.testing_training import tiny_training_pipeline
 from animeshooter_hf.modeling.training.buckets import Bucket
 from animeshooter_hf.modeling.training.cache_settings import CacheSettings
 from animeshooter_hf.modeling.training.cached_windows import CachedWindows

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from toon_dataset import write_toon_dataset
 
 from animeshooter_hf import load_stories
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.loading.epoch_order import SampleKey
 from animeshooter_hf.modeling.prompt_layout import build_chunk
 from animeshooter_hf.modeling.testing_decoders import tiny_cogvideox
-from animeshooter_hf.modeling.testing_training import write_toon_dataset
 from animeshooter_hf.modeling.training.buckets import Bucket, BucketOrder, choose_bucket, fit_frames
 from animeshooter_hf.modeling.training.settings import DataSettings, defaults_for
 from animeshooter_hf.modeling.training.story_windows import StoryWindows

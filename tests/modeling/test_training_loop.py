@@ -16,12 +16,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from toon_dataset import write_toon_dataset
 
 from animeshooter_hf.config_file import read_settings, settings_to_json
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.loading import load_stories
 from animeshooter_hf.modeling.open_pipeline import open_pipeline
-from animeshooter_hf.modeling.testing_training import tiny_training_pipeline, write_toon_dataset
+from animeshooter_hf.modeling.testing_training import tiny_training_pipeline
 from animeshooter_hf.modeling.training.open_training import open_windows
 from animeshooter_hf.modeling.training.parameters import changed_parts, frozen_marks, prepare_parts
 from animeshooter_hf.modeling.training.settings import (
@@ -160,6 +161,23 @@ def test_a_full_disk_ends_in_one_sentence_and_the_same_command_goes_on(
     assert not list((out / "state").iterdir())
     train(replace(settings_of(data, out, steps=1), cache=cache, is_cached=False), pipeline=tiny_training_pipeline())
     assert len(losses(out)) == 1
+
+
+def test_a_disk_that_is_full_while_the_optimizer_is_written_ends_in_one_sentence(processes: Path) -> None:
+    told = (processes / "full_optimizer.txt").read_text()
+    assert "torch could not write optimizer_0.pt, as where a disk is full; there is no earlier one." in told
+    assert not list((processes / "full_optimizer").iterdir())
+
+
+def test_what_was_trained_is_not_lost_where_it_cannot_be_written(data: Path, cache: str, tmp_path: Path) -> None:
+    settings = settings_of(data, tmp_path / "out", "align", steps=1, cache=cache)
+    blocking = tmp_path / "out" / ".pipeline.partial"
+    with pytest.raises(InputError, match=r"^What was trained cannot be written to .* The saved states are whole; make"):
+        train(settings, pipeline=tiny_training_pipeline(), on_step=lambda *_: blocking.touch())
+    blocking.unlink()
+    place = train(settings, pipeline=tiny_training_pipeline())
+    assert open_pipeline(str(place)).config.weights_origin.startswith("trained: stage align, 1 steps")
+    assert [line["step"] for line in read_log(tmp_path / "out")] == [1]
 
 
 def test_two_processes_train_as_one_does(processes: Path, whole: Path) -> None:

@@ -23,6 +23,7 @@ import torch
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.modeling.testing_training import tiny_training_pipeline
 from animeshooter_hf.modeling.training.settings import TrainSettings, defaults_for
+from animeshooter_hf.modeling.training.train_state import save_state
 from animeshooter_hf.modeling.training.trainer import train
 
 _LIMIT = 20_000
@@ -58,6 +59,19 @@ def _full(data: str, folder: Path) -> None:
     except InputError as error:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         (folder / "full.txt").write_text(str(error), encoding="utf-8")
+
+
+def _full_optimizer(folder: Path) -> None:
+    """Save weights that fit and an optimizer that does not."""
+    weight = torch.nn.Parameter(torch.ones(20_000))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    try:
+        save_state(folder / "full_optimizer", 1, weights={"weight": weight}, optimizers=[optimizer])
+    except InputError as error:
+        (folder / "full_optimizer.txt").write_text(str(error), encoding="utf-8")
 
 
 def _killed(data: str, folder: Path) -> None:
@@ -98,9 +112,8 @@ def main() -> None:
     for child in children:
         child.join()
     report["two"] = [child.exitcode for child in children]
-    child = _fork(_full, data, folder)
-    child.join()
-    report["full"] = child.exitcode
+    for child in (_fork(_full, data, folder), _fork(_full_optimizer, folder)):
+        child.join()
     report["killed"] = _kill_in_a_save(data, folder)
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
 

@@ -25,6 +25,10 @@ OPTIONS = {
         "places --policy --rights --takedown --private --public --gated --tag --revision --message --license --title "
         "--overwrite --remove --remove-file --reason --erase-history --record-anyway --staging --dry-run --yes --json"
     ),
+    "train": (
+        "--stage --pipeline --data --out --config --set --steps --seed --trackers --dry-run --print-config --resume "
+        "--fresh"
+    ),
     "generate": (
         "--model --story --caption --write --regenerate --reference --allow-missing-references --out --seed --steps "
         "--num-frames --size --guidance --reference-scale --negative --shot-settings --lora --sound --transition "
