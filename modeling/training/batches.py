@@ -66,7 +66,7 @@ class WindowBatch:
     """The clips, scaled as the transformer reads them; None in align."""
 
     text_states_NLD: Tensor | None = None
-    """The text encoder's states; only align needs them."""
+    """The text encoder's states; only align and the condition text need them."""
 
     is_token_NL: Tensor | None = None
     """Which of them belong to the caption."""
@@ -139,7 +139,7 @@ class BatchMaker:
         return WindowBatch(
             sequences=tuple(sequences),
             places=tuple(places),
-            is_null_N=torch.tensor([part.dropped.is_null for part in parts for _ in part.places]),
+            is_null_N=torch.tensor([self._is_null(part.dropped) for part in parts for _ in part.places]),
             noise_seeds=tuple(seed for part in parts for seed in part.noise_seeds),
             layout=self._layout,
             vision_features={mark: one for window in windows for mark, one in (window.vision_features or {}).items()},
@@ -147,6 +147,10 @@ class BatchMaker:
             **targets,
             **self._shown(windows, parts),
         )
+
+    def _is_null(self, dropped: Dropped) -> bool:
+        """Return whether shots get the null condition; a text encoder has nothing but the caption to tell."""
+        return dropped.is_null or (self._settings.condition == "text" and dropped.caption)
 
     # ---------------------------------------------------------------------------------------------- what is read
 
@@ -199,15 +203,18 @@ class BatchMaker:
     # ---------------------------------------------------------------------------------------------- what is made
 
     def _targets(self, windows: Sequence[Window], parts: Sequence["_Part"]) -> dict[str, Tensor | None]:
-        """Return clips, or the text encoder's states in align."""
-        if self._settings.stage == "align":
+        """Return clips, the text encoder's states, or both."""
+        found: dict[str, Tensor | None] = {}
+        if self._settings.stage == "align" or self._settings.condition == "text":
             states, tokens = zip(*(self._text_states(window) for window in windows), strict=True)
-            return {"text_states_NLD": torch.cat(states), "is_token_NL": torch.cat(tokens)}
+            found = {"text_states_NLD": torch.cat(states), "is_token_NL": torch.cat(tokens)}
+        if self._settings.stage == "align":
+            return found
         clips = [self._clips(window, part) for window, part in zip(windows, parts, strict=True)]
         sizes = {tuple(clip.shape[1:]) for clip in clips}
         if len(sizes) > 1:
             raise InputError(f"Windows of one batch must be of one size, got latents of {sorted(sizes)}.")
-        return {"latents_NFChw": torch.cat(clips)}
+        return {**found, "latents_NFChw": torch.cat(clips)}
 
     def _text_states(self, window: Window) -> tuple[Tensor, Tensor]:
         states_SLD = window.text_states_SLD
@@ -269,8 +276,9 @@ class BatchMaker:
                 row += [(slot, references[number]) for slot, number in enumerate(seen[: config.max_references])]
             if memory is not None:
                 past = range(shot - 1, max(-1, shot - 1 - config.memory_frames), -1)
-                row += [(config.max_references + back, memory[number]) for back, number in enumerate(past)]
-            rows.append([(slot, self._noisy(latents, part.drawn)) for slot, latents in row])
+                seen_again = [self._noisy(memory[number], part.drawn) for number in past]
+                row += [(config.max_references + back, latents) for back, latents in enumerate(seen_again)]
+            rows.append(row)
         return rows
 
     def _reference_latents(self, window: Window) -> Tensor | None:
@@ -294,9 +302,9 @@ class BatchMaker:
         return encode_references(self._pipeline.vae, images, height=window.size.height, width=window.size.width)
 
     def _noisy(self, latents_Chw: Tensor, drawn: torch.Generator) -> Tensor:
-        deviation = self._settings.loss.latents_noise
-        if not deviation:
+        if not self._settings.loss.latents_noise:
             return latents_Chw
+        deviation = self._settings.loss.latents_noise * float(torch.rand((), generator=drawn))
         noise_Chw = torch.randn(latents_Chw.shape, generator=drawn).to(latents_Chw)
         return latents_Chw + deviation * noise_Chw
 

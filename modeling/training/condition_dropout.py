@@ -106,8 +106,9 @@ def without_caption(chunk: ShotChunk) -> ShotChunk:
 
 
 def noisy_picture(frame_HW3: NDArray[np.uint8], deviation: float, generator: torch.Generator) -> NDArray[np.uint8]:
-    """Return a picture with noise of this standard deviation, in units of 255; 0 draws nothing."""
+    """Return a picture with noise whose standard deviation, in units of 255, is drawn evenly up to this one."""
     if not deviation:
         return frame_HW3
+    deviation *= float(torch.rand((), generator=generator))
     noise = torch.randn(frame_HW3.shape, generator=generator).numpy()
     return (frame_HW3 + 255 * deviation * noise).round().clip(0, 255).astype(np.uint8)

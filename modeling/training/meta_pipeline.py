@@ -15,6 +15,7 @@ from peft import LoraConfig
 from animeshooter_hf.errors import InputError
 from animeshooter_hf.modeling.checkpoint import is_ours
 from animeshooter_hf.modeling.mllm_files import read_pointer
+from animeshooter_hf.modeling.packaged import packaged_folder
 
 __all__ = ["meta_pipeline"]
 
@@ -25,7 +26,7 @@ _SETTINGS = ("frame_rate", "num_inference_steps", "guidance_scale", "max_image_p
 
 
 def meta_pipeline(place: str) -> Any:
-    """Return the pipeline of a folder or of a repository on the Hub; of the latter, no weights are downloaded.
+    """Return the pipeline of a folder, a repository on the Hub (no weights are downloaded), `toon`, or `tiny`.
 
     Raises:
         InputError: If there is none that can be read.
@@ -59,7 +60,9 @@ def meta_pipeline(place: str) -> Any:
 
 
 def _folder_of(place: str) -> Path:
-    path = Path(place)
+    path, packaged = Path(place), packaged_folder(place)
+    if packaged is not None:
+        return packaged
     if path.is_dir():
         return path
     if path.exists() or path.is_absolute() or len(path.parts) != 2:

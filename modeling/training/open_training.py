@@ -28,7 +28,7 @@ def open_begin(settings: TrainSettings) -> Any:
         InputError: If there is no such pipeline, or none is named.
     """
     if not settings.pipeline:
-        raise InputError("Name the pipeline to begin with: a folder, a Hub repository, or tiny.")
+        raise InputError("Name the pipeline to begin with: a folder, a Hub repository, toon, or tiny.")
     return open_pipeline(settings.pipeline, {"bf16": "bfloat16"}.get(settings.precision))
 
 
@@ -56,6 +56,8 @@ def check_parts(pipeline: Any, settings: TrainSettings) -> None:
         pipeline.check_text_encoder("The stage align needs features of captions, which")
         if settings.parts.adapter.mode == "frozen" and settings.parts.mllm.mode == "frozen":
             raise InputError("The stage align trains the adapter or the mllm; set the mode of one of them.")
+    if settings.condition == "text":
+        pipeline.check_text_encoder("The condition text needs features of captions, which")
     trained = [name for name in PARTS if settings.parts[name].mode != "frozen" and getattr(pipeline, name) is not None]
     if not trained:
         raise InputError("Nothing is trained: set the mode of at least one part to full or lora.")
@@ -68,11 +70,12 @@ def cached(source: Any, pipeline: Any, settings: TrainSettings, *, progress: boo
         InputError: If something cannot be read, or the disk is full.
     """
     is_align = settings.stage == "align"
+    with_text = is_align or settings.condition == "text"
     folder = Path(settings.cache) if settings.cache else Path(settings.out) / "cache"
     wanted = CacheSettings(
         latents=not is_align,
         stills=False if is_align else None,
-        text_states=is_align,
+        text_states=with_text,
         caption=cast(CaptionKind, settings.data.caption),
         dtype="bfloat16" if settings.precision == "bf16" else "float32",
         on_problem=cast(Literal["raise", "skip"], settings.data.on_problem),

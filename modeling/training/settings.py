@@ -20,6 +20,7 @@ from animeshooter_hf.modeling.training.data_settings import DataSettings
 from animeshooter_hf.modeling.training.setting_checks import check_choice, check_number, check_whole
 
 __all__ = [
+    "CONDITIONS",
     "PARTS",
     "STAGES",
     "DataSettings",
@@ -35,6 +36,9 @@ __all__ = [
 
 STAGES = ("align", "single", "multi", "enhance")
 """The paper's stages, in their order: condition alignment, single shot, multi shot, LoRA enhancement of one IP."""
+
+CONDITIONS = ("mllm", "text")
+"""What can tell the video model about a shot."""
 
 PARTS = ("mllm", "adapter", "transformer", "reference_latents")
 """Components that can be trained. The adapter's query tokens belong to it."""
@@ -61,11 +65,13 @@ class LossSettings:
     would drown the caption, but CogVideoX reads them, so they cannot be 0. The paper's plain MSE is 1."""
 
     context_noise: float = 0.0
-    """Standard deviation, in units of 255, of noise on the last frames that the context reads. It makes up for the
-    model's own frames being worse than true ones. Our choice: 0, as in the paper."""
+    """Largest standard deviation, in units of 255, of noise on the last frames that the context reads; each frame's is
+    drawn evenly from 0 to it. It makes up for the model's own frames being worse than true ones. Our choice: 0, as in
+    the paper."""
 
     latents_noise: float = 0.0
-    """The same on reference and memory latents, in units of a latent's own scale. Our choice: 0."""
+    """The same on the latents of earlier shots' last frames, in units of a latent's own scale. References are true at
+    inference too, so they get none. Our choice: 0."""
 
     def __post_init__(self) -> None:
         if self.min_snr_gamma is not None:
@@ -243,6 +249,11 @@ class TrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     """What is trained on."""
 
+    condition: str = "mllm"
+    """What tells the video model about a shot: "mllm" (the MLLM and the adapter), or "text", the text encoder's own
+    states of the caption, as plain text-to-video models are trained; references and earlier shots are not read then.
+    Paper: mllm; text is its baseline, a LoRA of plain CogVideoX."""
+
     loss: LossSettings = field(default_factory=LossSettings)
     """How losses are weighted."""
 
@@ -318,6 +329,14 @@ class TrainSettings:
         for name in ("seed", "validate_every", "workers", "max_bad_steps"):
             check_whole(name, getattr(self, name), 0)
         check_choice("precision", self.precision, ("fp32", "bf16"))
+        check_choice("condition", self.condition, CONDITIONS)
+        if self.condition == "text":
+            trained = [name for name in ("mllm", "adapter") if self.parts[name].mode != "frozen"]
+            if self.stage == "align":
+                raise InputError("The stage align teaches the MLLM's side: its condition must be mllm.")
+            if trained:
+                raise InputError(f"With the condition text nothing is read by the MLLM: set the mode of "
+                                 f"{' and '.join(trained)} to frozen.")  # fmt: skip
         if self.batch_size % self.accumulation:
             raise InputError(f"batch_size {self.batch_size} cannot be cut into {self.accumulation} equal parts.")
         if self.stage in ("align", "single") and self.data.window != 1:

@@ -23,7 +23,7 @@ Shape letters used below
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -66,16 +66,20 @@ class StageLoss:
 class ShotModel(nn.Module):
     """The parts of a pipeline that take part in training, as one module for accelerate."""
 
-    def __init__(self, pipeline: Any, *, stage: str, gradient_checkpointing: bool = False) -> None:
+    def __init__(
+        self, pipeline: Any, *, stage: str, condition: str = "mllm", gradient_checkpointing: bool = False
+    ) -> None:
         """Take the parts as they are; `prepare_parts` has said what is trained.
 
         Args:
             pipeline: An `AnimeShooterGenPipeline`.
             stage: "align" reads only; the others make shots.
+            condition: What tells about a shot: "mllm", or "text" for the text encoder's states in the batch.
             gradient_checkpointing: Compute activations twice instead of keeping them.
         """
         super().__init__()
         self.stage = stage
+        self._is_told_by_text = condition == "text"
         self.mllm = pipeline.mllm
         self.adapter = pipeline.adapter
         self.transformer = pipeline.transformer
@@ -120,7 +124,9 @@ class ShotModel(nn.Module):
 
     def condition(self, batch: WindowBatch) -> Tensor:
         """Return the condition of every shot, shape (N, L, D)."""
-        if self._reads_without_gradient():
+        if self._is_told_by_text:
+            condition_NLD = self._text_condition(batch)
+        elif self._reads_without_gradient():
             condition_NLD = self._known_condition(batch)
         else:
             self.forget_conditions()  # what was read before is out of date after a step
@@ -131,6 +137,11 @@ class ShotModel(nn.Module):
             return condition_NLD
         is_null_N11 = batch.is_null_N.to(self._device)[:, None, None]
         return torch.where(is_null_N11, self.adapter.null_embeds.to(condition_NLD), condition_NLD)
+
+    def _text_condition(self, batch: WindowBatch) -> Tensor:
+        if batch.text_states_NLD is None:
+            raise InputError("The condition text needs the text encoder's states of the captions.")
+        return batch.text_states_NLD.to(self._device, torch.float32)
 
     @torch.no_grad()
     def _known_condition(self, batch: WindowBatch) -> Tensor:
@@ -212,7 +223,7 @@ class ShotModel(nn.Module):
     def _predict(self, batch: WindowBatch, noisy_NFChw: Tensor, condition_NLD: Tensor, times_N: Tensor) -> Tensor:
         """Return what the transformer tells, shape (N, F, C, h, w)."""
         if self._boundary is None:
-            return self._predict_with(self.transformer, batch, noisy_NFChw, condition_NLD, times_N)
+            return self._predict_by_pictures(batch, noisy_NFChw, condition_NLD, times_N)
         # Two experts: each shot goes to that of its time.
         told_NFChw = torch.zeros_like(noisy_NFChw)
         is_noisy_N = times_N >= self._boundary * self._process.num_times
@@ -222,6 +233,37 @@ class ShotModel(nn.Module):
                     expert, batch, noisy_NFChw[chosen_N], condition_NLD[chosen_N], times_N[chosen_N]
                 )
                 told_NFChw = told_NFChw.masked_scatter(chosen_N[:, None, None, None, None], told.float())
+        return told_NFChw
+
+    def _predict_by_pictures(
+        self, batch: WindowBatch, noisy_NFChw: Tensor, condition_NLD: Tensor, times_N: Tensor
+    ) -> Tensor:
+        """Let shots with as many pictures beside them go through the transformer together, so that none is padded.
+
+        In one process only: divided weights need the same number of passes in all of them.
+        """
+        sees_NR, pictures_NRChw, slots_NR = batch.sees_NR, batch.pictures_NRChw, batch.slots_NR
+        is_divided = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+        if sees_NR is None or pictures_NRChw is None or slots_NR is None or is_divided:
+            return self._predict_with(self.transformer, batch, noisy_NFChw, condition_NLD, times_N)
+        counts_N = sees_NR.sum(1)  # those that are stand first
+        told_NFChw = torch.empty_like(noisy_NFChw)
+        for count in counts_N.unique().tolist():
+            chosen = torch.nonzero(counts_N == count).flatten()
+            seen = replace(
+                batch,
+                pictures_NRChw=pictures_NRChw[chosen, :count] if count else None,
+                slots_NR=slots_NR[chosen, :count],
+                sees_NR=None,
+            )
+            told = self._predict_with(
+                self.transformer,
+                seen,
+                noisy_NFChw[chosen.to(noisy_NFChw.device)],
+                condition_NLD[chosen.to(condition_NLD.device)],
+                times_N[chosen.to(times_N.device)],
+            )
+            told_NFChw = told_NFChw.index_copy(0, chosen.to(told_NFChw.device), told.to(told_NFChw))
         return told_NFChw
 
     def _predict_with(
@@ -249,11 +291,11 @@ class ShotModel(nn.Module):
     @contextmanager
     def _pictures(self, transformer: Any, batch: WindowBatch) -> Iterator[None]:
         """Let the transformer see the pictures beside each shot, where there are any."""
-        if batch.pictures_NRChw is None or batch.sees_NR is None or self.reference_latents is None:
+        if batch.pictures_NRChw is None or self.reference_latents is None:
             yield
             return
         pictures_NRChw = batch.pictures_NRChw.to(self._device, torch.float32)
-        slots_NR, sees_NR = batch.slots_NR, batch.sees_NR.to(self._device)
+        slots_NR, sees_NR = batch.slots_NR, None if batch.sees_NR is None else batch.sees_NR.to(self._device)
         with self.reference_latents.joined(transformer, pictures_NRChw, slots_NR, sees_NR):
             yield
 

@@ -30,7 +30,7 @@ from animeshooter_hf.toon.compact import CompactSettings, CompactStory, plan_com
 
 __all__ = ["ToonWindows"]
 
-_KEPT_STORIES = 1024
+_KEPT_STORIES = 8192
 """Plans that are kept: below 10 KB each, and 5 ms to make. Our choice."""
 
 

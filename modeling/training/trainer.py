@@ -31,6 +31,7 @@ from animeshooter_hf.modeling.training.batch_order import BatchOrder, PartSample
 from animeshooter_hf.modeling.training.batches import BatchMaker
 from animeshooter_hf.modeling.training.condition_dropout import OwnSamples
 from animeshooter_hf.modeling.training.draws import draw_seed
+from animeshooter_hf.modeling.training.losses import loss_by_time
 from animeshooter_hf.modeling.training.open_training import (
     cached,
     check_parts,
@@ -166,6 +167,8 @@ class Trainer:
         self.layout = replace(
             pipeline.layout, caption=settings.data.layout.caption, keep_queries=settings.data.keep_queries
         )
+        if settings.condition == "text" and not pipeline.adapter.null_embeds.any():
+            pipeline.store_null_embeds()
         if settings.stage == "align":
             measure_text_scale(pipeline, self.source, pad_weight=settings.loss.pad_weight)
         # 3. What is trained. A LoRA begins with random numbers, the same on every process.
@@ -174,7 +177,12 @@ class Trainer:
         self.weights = dict(named)
         optimizers = make_optimizers(named, settings.optimizer, settings.parts)
         use_fast_training_attention(pipeline, accelerator.device)
-        model = ShotModel(pipeline, stage=settings.stage, gradient_checkpointing=settings.gradient_checkpointing)
+        model = ShotModel(
+            pipeline,
+            stage=settings.stage,
+            condition=settings.condition,
+            gradient_checkpointing=settings.gradient_checkpointing,
+        )
         allow_unused_weights(accelerator, pipeline, settings)
         tell_part_size(accelerator, self._part_sampler(self.order).part_size)
         self.model, *self.optimizers = accelerator.prepare(model, *optimizers)
@@ -235,6 +243,7 @@ class Trainer:
         factor = learning_rate_factor(self.step, settings.optimizer, settings.steps)
         set_learning_rates(self.optimizers, factor)
         totals: dict[str, torch.Tensor] = {}
+        losses, shares = [], []
         for turn in range(settings.accumulation):
             windows = _next(turns)
             places = self._part_sampler(self.order).places(turn)
@@ -243,6 +252,8 @@ class Trainer:
             with accelerator.accumulate(self.model):
                 found = self.model(batch, settings.loss)
                 accelerator.backward(found.loss)
+            losses.append(found.losses_N.detach().float().cpu())
+            shares.append(found.shares_N.cpu())
             for name, value in {"loss": found.loss, **found.parts}.items():
                 part = value.detach().float() / settings.accumulation
                 totals[name] = totals[name] + part if name in totals else part
@@ -250,6 +261,9 @@ class Trainer:
         rate = settings.optimizer.learning_rate * factor
         epoch = (self.step + 1) / self.order.steps_per_epoch
         values = {**dict(zip(totals, means.tolist(), strict=True)), "learning_rate": rate, "epoch": epoch}
+        if settings.stage != "align":
+            # Of this process's shots: a loss moves with its time far more than with training.
+            values |= loss_by_time(torch.cat(losses), torch.cat(shares))
         if accelerator.device.type == "cuda":
             values["peak_gb"] = torch.cuda.max_memory_allocated(accelerator.device) / 1e9
         return values
