@@ -33,8 +33,9 @@ class LoraWord:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `animeshooter generate`."""
     parser.add_argument(
-        "--model", required=True, metavar="M", help="checkpoint folder, repository on the Hub, or `tiny` (toy, random)"
-    )
+        "--model", required=True, metavar="M",
+        help="checkpoint folder, repository on the Hub, `toon` (small, trained, comes along), or `tiny` (toy, random)",
+    )  # fmt: skip
     story = parser.add_mutually_exclusive_group()
     story.add_argument("--story", metavar="S", help="story JSON, or a dataset folder, or FOLDER:STORY_ID")
     story.add_argument("--caption", action="append", metavar="TEXT", help="a shot's caption; once per shot")

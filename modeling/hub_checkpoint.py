@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
@@ -34,7 +35,8 @@ from animeshooter_hf.modeling.checkpoint import (
     write_shim,
 )
 from animeshooter_hf.modeling.mllm_files import clear_files, load_pointed_mllm, read_pointer, saved_as
-from animeshooter_hf.modeling.sources import part_sources
+from animeshooter_hf.modeling.packaged import packaged_folder
+from animeshooter_hf.modeling.sources import part_sources, repository_of
 
 __all__ = ["load_checkpoint", "push_checkpoint", "save_checkpoint"]
 
@@ -84,6 +86,7 @@ def save_checkpoint(
         try:
             _clear_weights(folder, pipeline.components)
             DiffusionPipeline.save_pretrained(pipeline, str(folder), **options)
+            _forget_folders(folder)
             write_shim(folder)
             pointer = read_pointer(folder / "mllm")
             facts = CardFacts(
@@ -110,11 +113,21 @@ def _clear_weights(folder: Path, names: Iterable[str]) -> None:
     clear_files(folder / "mllm")
 
 
+def _forget_folders(folder: Path) -> None:
+    """Take out of the settings where on this machine something was loaded from; diffusers writes that into them."""
+    for file in (folder / "model_index.json", *folder.glob("*/config.json")):
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if "_name_or_path" in settings and repository_of(settings) is None:
+            del settings["_name_or_path"]
+            file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def load_checkpoint(name: str | Path, *, pipeline_class: Any = None, **options: Any) -> Any:
-    """Return the pipeline of a folder or of a repository on the Hub.
+    """Return the pipeline of a folder, of a repository on the Hub, or the one that comes with the library.
 
     Args:
-        name: The folder, or "NAME/REPO".
+        name: The folder, "NAME/REPO", or "toon", see `packaged`; that one is shipped in half precision and computes in
+            float32 unless another type is given.
         pipeline_class: A subclass of `AnimeShooterGenPipeline`; that class if None.
         options: Of `DiffusionPipeline.from_pretrained`; a component that is given is not loaded.
 
@@ -127,7 +140,13 @@ def load_checkpoint(name: str | Path, *, pipeline_class: Any = None, **options: 
 
         pipeline_class = AnimeShooterGenPipeline
     path = Path(name)
-    if path.is_dir():
+    packaged = packaged_folder(name)
+    if packaged is not None:
+        folder = packaged
+        if "dtype" not in options and "torch_dtype" not in options:
+            # Half precision is for shipping: a CPU computes it slowly, where it can at all.
+            options["dtype"] = torch.float32
+    elif path.is_dir():
         folder = path
     elif path.exists() or len(path.parts) != 2 or path.is_absolute():
         raise InputError(f"There is no checkpoint at {path}.")

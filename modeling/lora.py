@@ -62,7 +62,7 @@ class LoraInfo:
     """Word that captions should hold for it to act."""
 
     base_model: str | None = None
-    """Repository of the checkpoint that it was trained on."""
+    """Repository of the checkpoint that it was trained on, or the name of one that comes with the library."""
 
     base_class: str | None = None
     """Class of the video transformer."""

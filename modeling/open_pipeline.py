@@ -15,8 +15,9 @@ def open_pipeline(model: str, dtype: str | None = None) -> "AnimeShooterGenPipel
     """Return the pipeline, on the CPU.
 
     Args:
-        model: Checkpoint folder, repository on the Hub, or `tiny`: a toy with random weights.
-        dtype: Number format of the weights, such as "bfloat16"; the checkpoint's own if None.
+        model: Checkpoint folder, repository on the Hub, `toon`: the small trained model that comes with the library, or
+            `tiny`: a toy with random weights. A folder of such a name is ./toon.
+        dtype: Number format of the weights, such as "bfloat16"; the checkpoint's own if None, and float32 for `toon`.
 
     Raises:
         InputError: If there is no such checkpoint.

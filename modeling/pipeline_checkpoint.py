@@ -38,7 +38,11 @@ class PipelineCheckpoint(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
     @classmethod
     def from_pretrained(cls: type[_Self], pretrained_model_name_or_path: str | Path, **kwargs: Any) -> _Self:
-        """Return the pipeline of a folder or of a repository on the Hub. For the options see diffusers.
+        """Return the pipeline of a folder, of a repository on the Hub, or the library's own "toon".
+
+        "toon" is a small model of toon stories that comes with the library, in float32 unless `dtype` says otherwise.
+        The plain text "toon" always means it; a folder of that name is "./toon" or a `Path`. For the options see
+        diffusers.
 
         Raises:
             InputError: If it is no checkpoint of this pipeline, or a file or a weight is missing or broken.

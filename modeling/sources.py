@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from animeshooter_hf.modeling.backbones import USUAL_CHECKPOINTS
+from animeshooter_hf.modeling.packaged import PACKAGED
 
 __all__ = ["LICENCES", "PartSource", "part_sources", "repository_of"]
 
@@ -53,9 +54,9 @@ def part_sources(pipeline: Any) -> dict[str, PartSource]:
 
 
 def repository_of(config: Any) -> str | None:
-    """Return the repository that a component's settings say it was loaded from; a folder is none."""
+    """Return the repository, or the packaged checkpoint, that settings say they were loaded from; a folder is none."""
     if config is None:
         return None
     name = config.get("_name_or_path") if hasattr(config, "get") else getattr(config, "_name_or_path", None)
-    is_repository = re.fullmatch(r"[\w.-]+/[\w.-]+", str(name or "")) and not Path(str(name)).exists()
-    return str(name) if is_repository else None
+    is_named = str(name) in PACKAGED or re.fullmatch(r"[\w.-]+/[\w.-]+", str(name or ""))
+    return str(name) if is_named and not Path(str(name)).exists() else None

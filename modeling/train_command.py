@@ -39,7 +39,7 @@ __all__ = ["add_arguments", "run", "settings_of"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `animeshooter train`."""
     parser.add_argument("--stage", choices=STAGES, help="stage of the paper (or in --config)")
-    parser.add_argument("--pipeline", metavar="PLACE", help="folder or Hub repository of the pipeline to begin with")
+    parser.add_argument("--pipeline", metavar="PLACE", help="folder or Hub repository to begin with, or `toon`")
     parser.add_argument("--data", metavar="PLACE", help="dataset: folder, address or Hub repository")
     parser.add_argument("--out", metavar="DIR", help="folder of the training")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings, .yaml or .json")

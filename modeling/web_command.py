@@ -21,8 +21,9 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `animeshooter web`."""
     parser.add_argument(
-        "--model", required=True, metavar="M", help="checkpoint folder, repository on the Hub, or `tiny` (toy, random)"
-    )
+        "--model", required=True, metavar="M",
+        help="checkpoint folder, repository on the Hub, `toon` (small, trained, comes along), or `tiny` (toy, random)",
+    )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="where to compute, such as cuda (default %(default)s)")
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights (default: the checkpoint's)"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from animeshooter_hf.loading import StoryItem, load_stories
+from animeshooter_hf.report.character_section import character_section
 from animeshooter_hf.report.page import (
     Block,
     Figure,
@@ -26,7 +27,6 @@ from animeshooter_hf.report.page import (
     players,
     table,
     text,
-    warning,
     write_page,
 )
 from animeshooter_hf.report.plots import plot_boundaries, plot_shot_scores, plot_waveform
@@ -52,13 +52,14 @@ def write_demo_page(out: Path, sample: Path | None = None) -> Path:
     build = _read(out / "dataset" / "build_report.json")
     scores = {path.stem: _read(path) for path in sorted((out / "scores").glob("*.json"))}
     scores["films"] = _read(out / "scores" / "films" / "results.json")
-    headline = _headline(build, scores)
+    reading = _read(out / "reading.json")
+    headline = _headline(build, scores, reading)
     items = list(load_stories(out / "dataset"))
     sections = [_dataset_section(out, items, build), _truth_section(out, items, build)]
     if "demos" in scores and sample is not None:
         sections.append(_demos_section(out, sample / "demos", scores["demos"]))
     sections.append(_films_section(out, scores["films"]))
-    sections.append(_generated_section(out, scores["generated"]))
+    sections.append(character_section(out, scores, reading))
     partial = out / ".figures.json.partial"
     figures = [{"value": figure.value, "name": figure.name} for figure in headline]
     partial.write_text(json.dumps({"headline": figures}, indent=1) + "\n", encoding="utf-8")
@@ -72,7 +73,7 @@ def write_demo_page(out: Path, sample: Path | None = None) -> Path:
     )
 
 
-def _headline(build: dict[str, Any], scores: dict[str, Any]) -> list[Figure]:
+def _headline(build: dict[str, Any], scores: dict[str, Any], reading: dict[str, Any]) -> list[Figure]:
     figures = []
     if "demos" in scores:
         auc = scores["demos"]["corpus"]["reference_fidelity"]["auc"]["value"]
@@ -84,10 +85,11 @@ def _headline(build: dict[str, Any], scores: dict[str, Any]) -> list[Figure]:
     figures.append(
         Figure(_show(boundaries.get("f1")), f"F1 of shot boundaries against {boundaries.get('num_true', 0)} true ones")
     )
-    fidelity = scores["generated"]["corpus"]["reference_fidelity"]["harmean_p"]["value"]
+    chance = _show(reading["generated"]["chance"])
     figures.append(
-        Figure(_show(fidelity), "HarMeanP of the generated story (its weights are random, so it should be low)")
+        Figure(_show(reading["generated"]["identity"]), f"identity of a new character by `toon` (guessing: {chance})")
     )
+    figures.append(Figure(_show(reading["enhanced"]["identity"]), "the same, enhanced by five clips of the character"))
     return figures
 
 
@@ -198,33 +200,6 @@ def _films_section(out: Path, scores: dict[str, Any]) -> Section:
                 "their references are cut from these very shots."
             ),
             link("board/index.html", "The board of these systems: intervals, controls, every story with its frames"),
-        ],
-    )
-
-
-def _generated_section(out: Path, scores: dict[str, Any]) -> Section:
-    folder = out / "generated"
-    contact = _read(folder / "contact.json")
-    references = [np.asarray(Image.open(folder / one["file"]).convert("RGBA")) for one in contact["references"]]
-    rows = [
-        SheetRow(frames=_frames(folder / shot["file"]), references=references, title=f"shot {shot['index'] + 1}",
-                 caption=shot["caption"])
-        for shot in contact["shots"]
-    ]  # fmt: skip
-    sheet = save_sheet(out / "report" / "generated.jpg", rows)
-    films = [Player(f"generated/{shot['file']}", f"shot {shot['index'] + 1}") for shot in contact["shots"]]
-    return Section(
-        "A generated story",
-        [
-            *(warning(note) for note in contact["notes"]),
-            text("A real MLLM, adapter and CogVideoX pipeline at toy size: shot by shot, the last frame fed back."),
-            players([Player(f"generated/{contact['film']}", "the story, with chapters"), *films]),
-            picture(_relative(sheet, out), "References, then frames of each generated shot."),
-            _score_table(scores),
-            text(
-                "Note the high consistency beside the low fidelity: frames that all look alike are consistent. "
-                "No one number is to be trusted alone."
-            ),
         ],
     )
 

@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from animeshooter_hf._version import __version__
 from animeshooter_hf.errors import InputError
+from animeshooter_hf.modeling.packaged import PACKAGED
 
 __all__ = ["GRADIO_VERSION", "serve_space", "write_space"]
 
@@ -23,14 +24,14 @@ def write_space(folder: Path, *, model: str, title: str) -> list[Path]:
 
     Args:
         folder: Where they go; files of these names must not be there yet.
-        model: Repository of the checkpoint on the Hub, or `tiny`.
+        model: Repository of the checkpoint on the Hub, `toon`, or `tiny`.
         title: Heading of the page.
 
     Raises:
         InputError: If the model is neither, a file is there already, or the folder cannot be written.
     """
-    if model != "tiny" and _REPOSITORY.fullmatch(model) is None:
-        raise InputError(f"A Space needs a model on the Hub, such as ORG/NAME, or `tiny`, got {model!r}.")
+    if model != "tiny" and model not in PACKAGED and _REPOSITORY.fullmatch(model) is None:
+        raise InputError(f"A Space needs a model on the Hub, such as ORG/NAME, `toon` or `tiny`, got {model!r}.")
     if not title.strip() or len(title.splitlines()) != 1:
         raise InputError("The title of a Space must be one line that is not empty.")
     templates = sorted(_TEMPLATES.glob("*.jinja"))

@@ -10,7 +10,7 @@ import pytest
 from animeshooter_hf.command_line import VERBS, build_parser, main
 
 OPTIONS = {
-    "demo": ("--out --films --seconds --shots --seed --sample --fresh"),
+    "demo": ("--out --films --seconds --shots --enhance-steps --seed --sample --fresh"),
     "toon": ("--films --out --seed --size --frame-rate --seconds --characters --workers --json"),
     "ingest": ("paths --out --videos --audio --video-ids --extend-tails --split-seed --overwrite --json"),
     "build": (
