@@ -65,7 +65,9 @@ _ENHANCE = {
     "optimizer.learning_rate": 2e-3,
     "optimizer.warmup_steps": 10,
     "optimizer.schedule": "linear",
-    "batch_size": 2,
+    "data.window": 1,
+    "loss.timestep_sampling": "logit_normal",
+    "batch_size": 5,
     "validate_every": 0,
     "save_every": 1_000,
     "licence": "apache-2.0",
@@ -89,7 +91,7 @@ class DemoSettings:
     shots: int = 4
     """Shots of the generated story. Paper: stories of four shots are scored."""
 
-    enhance_steps: int = 150
+    enhance_steps: int = 80
     """Steps in which the model learns the character. Paper: 1K to 2K, for a model of billions."""
 
     seed: int = 0

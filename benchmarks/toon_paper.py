@@ -347,7 +347,7 @@ def run_job(name: str, options: argparse.Namespace) -> None:
     stories = experiment_stories(options.characters, 2, first_seed=FIRST_SEED, settings=world)
     system = SYSTEMS.get(system_name, System())
     if system_name == "toon":
-        pipeline = load(options.build / "multi" / "pipeline")
+        pipeline = load(options.build / "long" / "pipeline")
     else:
         pipeline = train_system(system_name, seed, options)
     trained = time.process_time()

@@ -9,5 +9,6 @@
 | drawn_stories.py | compact toon stories, drawn by several processes |
 | autoencoder_training.py | the VAE |
 | base_training.py | text to video: what stands where a downloaded CogVideoX stands |
+| toon_card.py | what its card says |
 | build.py | the whole recipe, one step after the other |
 """

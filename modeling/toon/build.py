@@ -2,7 +2,7 @@
 
     OUT/vae          the autoencoder
     OUT/start        the pipeline with random weights around it
-    OUT/base, align, multi    trainings of the library's trainer, each beginning with what the one before left
+    OUT/base, align, multi, long    trainings of the library's trainer, each beginning with what the one before left
     OUT/toon         the checkpoint: half precision, without the text encoder, in files of at most 15 MB
 
 A step that is there is not done again, and one that was stopped goes on where it was, so the same command finishes what
@@ -14,6 +14,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from animeshooter_hf.modeling.pipeline_animeshooter import AnimeShooterGenPipeli
 from animeshooter_hf.modeling.toon.autoencoder_training import train_autoencoder
 from animeshooter_hf.modeling.toon.drawn_stories import draw_stories
 from animeshooter_hf.modeling.toon.recipe import TRAINED_STEPS, ToonRecipe, settings_of, windows_of
+from animeshooter_hf.modeling.toon.toon_card import draw_curves, draw_samples, read_scores, write_toon_card
 from animeshooter_hf.modeling.toon.toon_parts import toon_pipeline
 from animeshooter_hf.modeling.training.trainer import train
 from animeshooter_hf.toon.compact import plan_compact_story
 
-__all__ = ["main", "make_start", "make_vae", "save_toon", "train_step"]
+__all__ = ["main", "make_start", "make_vae", "save_toon", "ship", "train_step"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,27 @@ _SETTINGS = ("weights_origin", "frame_rate", "num_inference_steps", "guidance_sc
              "max_caption_tokens", "max_shots", "layout")  # fmt: skip
 
 
+def ship(
+    recipe: ToonRecipe, out: Path, folder: Path, scores: Sequence[Mapping[str, Any]] = (), **generating: Any
+) -> Path:
+    """Write the checkpoint of a build with its card: recipe, curve, samples, and scores where there are any.
+
+    Args:
+        recipe: How it was trained.
+        out: Folder of the build.
+        folder: Where to write.
+        scores: For the card, see `write_toon_card`.
+        generating: Options of the samples, see `draw_samples`.
+    """
+    pipeline = AnimeShooterGenPipeline.from_pretrained(out / TRAINED_STEPS[-1] / "pipeline")
+    pipeline.set_progress_bar_config(disable=True)
+    save_toon(pipeline, folder)
+    draw_curves(out, folder / "samples" / "curve.png")
+    draw_samples(pipeline, folder / "samples" / "stories.png", recipe.world, **generating)
+    write_toon_card(folder, recipe, scores)
+    return folder
+
+
 def _command() -> str:
     return "python -m animeshooter_hf.modeling.toon.build OUT"
 
@@ -113,6 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for each training")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scores", type=Path, help="tables.json of benchmarks/toon_paper.py, for the card")
     parser.add_argument("--step", choices=TRAINED_STEPS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -129,7 +153,8 @@ def main(arguments: list[str] | None = None) -> None:
     for step in TRAINED_STEPS:
         if not (out / step / "pipeline" / "model_index.json").exists():
             _launch([str(out), "--seed", str(options.seed), "--step", step], options.processes)
-    save_toon(AnimeShooterGenPipeline.from_pretrained(out / TRAINED_STEPS[-1] / "pipeline"), out / "toon")
+    scores = read_scores(options.scores) if options.scores else []
+    ship(recipe, out, out / "toon", scores)
 
 
 if __name__ == "__main__":

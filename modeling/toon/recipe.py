@@ -6,6 +6,7 @@
 | base | CogVideoX, which nobody has to train | transformer, told by the text encoder's states of captions |
 | align | the paper's first stage | MLLM and adapter, towards those states |
 | multi | its second and third stage in one | everything but the VAE, stories of four shots |
+| long | more of the same, from a fresh optimizer | as multi |
 
 The paper's MLLM and video model come trained and only small parts of them are moved; here nothing comes trained, so
 whole parts are. Its second stage, single shots, is left out: the first shot of a story is one.
@@ -30,7 +31,7 @@ from animeshooter_hf.toon.compact import CompactSettings
 
 __all__ = ["TRAINED_STEPS", "ToonRecipe", "settings_of", "windows_of"]
 
-TRAINED_STEPS = ("base", "align", "multi")
+TRAINED_STEPS = ("base", "align", "multi", "long")
 """The steps that are trainings of the library's own trainer."""
 
 _FULL = PartSettings(mode="full")
@@ -62,13 +63,16 @@ class ToonRecipe:
     multi_steps: int = 800
     """Steps of 8 stories of four shots."""
 
+    long_steps: int = 900
+    """The same again."""
+
     seed: int = 0
     """Of weights, order, noise and dropouts."""
 
 
 def windows_of(recipe: ToonRecipe, step: str) -> ToonWindows:
-    """Return what a step is trained on: whole stories in multi, single shots else."""
-    window = None if step == "multi" else 1
+    """Return what a step is trained on: whole stories in multi and long, single shots else."""
+    window = None if step in ("multi", "long") else 1
     return ToonWindows(range(recipe.num_stories), "train", recipe.world, window=window)
 
 
@@ -139,4 +143,11 @@ def settings_of(recipe: ToonRecipe, step: str, out: Path, *, cache: Path) -> Tra
             **common,
         ),
     }
+    # Another order of the stories, and a gentler start, for what begins with trained weights.
+    made["long"] = replace(
+        made["multi"],
+        steps=recipe.long_steps,
+        seed=recipe.seed + 1,
+        optimizer=replace(optimizer, learning_rate=1.5e-3, warmup_steps=30),
+    )
     return made[step]
