@@ -19,6 +19,7 @@ from animeshooter_hf.toon.compact import CompactSettings, CompactStory, plan_com
 __all__ = ["data_hash", "draw_curves", "draw_samples", "read_scores", "write_toon_card"]
 
 _HASHED_STORIES = 32
+
 SAMPLE_SEEDS = (920_000, 920_002, 920_004)
 """Stories that the card shows: none that is scored."""
 
@@ -141,8 +142,8 @@ def _table(scores: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"| | {' | '.join(systems)} |", f"|---|{'---|' * len(systems)}"]
     for measure in dict.fromkeys(row["measure"] for row in scores):
         shown = [cells.get((measure, system)) for system in systems]
-        words = ["-" if row is None else f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in shown]
-        lines.append(f"| {measure} | {' | '.join(words)} |")
+        texts = ["-" if row is None else f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in shown]
+        lines.append(f"| {measure} | {' | '.join(texts)} |")
     words = "Held-out characters, two stories each; 95 % intervals over characters. `benchmarks/toon_paper.py`."
     return [*lines, "", words]
 
