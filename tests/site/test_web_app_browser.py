@@ -92,8 +92,11 @@ class Visitor:
         self.page.locator(selector, has_text=text).first.wait_for(state="visible", timeout=SLOW)
 
     def finish(self, words: str) -> None:
-        """Wait for the end of a run: what the status says, and buttons that are free again."""
+        """Wait for the end of a run: what the status says, as many shots, and buttons that are free again."""
         self.see("#status", words)
+        # The page shows the status and the shots in two updates, and a busy machine takes its time between them.
+        done = int(next(word for word in words.split() if word.isdecimal()))
+        self.page.wait_for_function(f"document.querySelectorAll('.ash-shot').length == {done}", timeout=SLOW)
         self.see("#project:not([disabled])")
         self.see("#generate:not([disabled])")
         self.page.locator("#stop").wait_for(state="hidden", timeout=SLOW)
