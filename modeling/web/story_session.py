@@ -86,6 +86,8 @@ class StorySession:
         self._studio = studio
         self._folder = folder
         self._stop = threading.Event()
+        self._clips: dict[int, tuple[FinishedShot, Clip]] = {}
+        """Index -> the shot that was written last, and its clip."""
 
     # ------------------------------------------------------------------------------------------------ making
 
@@ -167,6 +169,9 @@ class StorySession:
         """Write one shot's film, unless it is there, and return what the page shows of it."""
         if self.state is None:
             raise ValueError("There is no story yet.")
+        written, known = self._clips.get(shot.index, (None, None))
+        if written is shot and known is not None and known.path.exists():
+            return known
         rate, metadata = self._studio.pipeline.fps, self._metadata(shot)
         # A clip that changes gets another name, since browsers keep what they have seen.
         name = f"shot_{shot.index:02d}-{shot.seed:x}-{secrets.token_hex(4)}.mp4"
@@ -174,16 +179,18 @@ class StorySession:
         for stale in path.parent.glob(f"shot_{shot.index:02d}-*.mp4"):
             stale.unlink()
         write_video(path, shot.frames_FHW3, rate, metadata=metadata)
-        return Clip(
+        clip = Clip(
             index=shot.index,
             caption=self.state.story.shots[shot.index].caption,
             seed=shot.seed,
             path=path,
             seconds=float(len(shot.frames_FHW3) / rate),
         )
+        self._clips[shot.index] = (shot, clip)
+        return clip
 
     def clips(self) -> list[Clip]:
-        """Write the films of all finished shots and return what the page shows of them."""
+        """Return what the page shows of all finished shots; films that are not there are written."""
         return [] if self.state is None else [self.clip(shot) for shot in self.state.shots]
 
     def write_film(self) -> Path | None:

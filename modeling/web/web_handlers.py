@@ -100,11 +100,20 @@ class Handlers:
         }
 
     def rest(self, values: Changes) -> Changes:
-        """Put the buttons back, whatever the run came to."""
+        """Put the buttons back, whatever the run came to, and show all shots that are done.
+
+        A browser that is busy may drop a change of a stream when the next one comes; here it gets the whole once more.
+        """
         session = values[self._w.session]
         state = None if session is None else session.state
-        return {self._w.generate: self._gr.Button(interactive=True), self._w.stop: self._gr.Button(visible=False),
-                self._w.remake: self._gr.Button(interactive=True), **self._offers(state)}  # fmt: skip
+        shown = {} if session is None else self._shown(session.clips())
+        return {
+            **shown,
+            self._w.generate: self._gr.Button(interactive=True),
+            self._w.stop: self._gr.Button(visible=False),
+            self._w.remake: self._gr.Button(interactive=True),
+            **self._offers(state),
+        }
 
     def _follow(
         self, session: StorySession, begin: Callable[[], Iterator[Clip]], indices: range, first: Changes

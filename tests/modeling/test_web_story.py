@@ -212,6 +212,20 @@ def test_the_film_has_chapters_and_says_what_made_it(session: StorySession, whol
     assert json.loads(metadata["animeshooter"])["ai_generated"] is True
 
 
+def test_a_clip_is_written_once_and_anew_only_when_its_shot_is(
+    session: StorySession, whole: AnimeShooterGenOutput
+) -> None:
+    session.state = whole.state
+    before = session.clips()
+    assert session.clips() == before
+    list(session.regenerate(1, seed=11))
+    after = session.clips()
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
+    assert all(clip.path.exists() for clip in after)
+    after[0].path.unlink()
+    assert session.clips()[0].path.exists()
+
+
 def test_a_project_opens_in_another_session_and_goes_on_there(
     studio: Studio, session: StorySession, whole: AnimeShooterGenOutput
 ) -> None:

@@ -119,11 +119,6 @@ class Visitor:
 
 Visit = Callable[..., Visitor]
 
-loses_updates = pytest.mark.xfail(
-    strict=False,
-    reason="on a busy machine the page may stay at the first shot though the story is done; to be looked into",
-)
-
 
 @pytest.fixture
 def visit(browser: "Browser", address: str) -> Iterator[Visit]:
@@ -164,7 +159,6 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@loses_updates
 def test_a_story_is_made_mended_and_taken_home(visit: Visit, portrait: Path, tmp_path: Path) -> None:
     visitor = visit()
     visitor.see(".ash-note", "The weights are random: the frames show nothing.")
@@ -230,7 +224,6 @@ def test_what_is_wrong_stands_beside_its_field_and_goes_when_it_is_mended(visit:
     visitor.see("#error-num_frames", "multiple of 8 plus 1")
 
 
-@loses_updates
 def test_a_stopped_story_goes_on_in_another_visit_and_visitors_do_not_mix(
     visit: Visit, studio: "Studio", tmp_path: Path
 ) -> None:
