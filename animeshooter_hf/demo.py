@@ -72,7 +72,7 @@ _ENHANCE = {
     "save_every": 1_000,
     "licence": "apache-2.0",
 }
-"""Settings of the enhancement beside the stage's own. All are our choice: what a minute on two cores allows."""
+"""Settings of the enhancement beside the stage's own. All are our choice: what half a minute on two cores allows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

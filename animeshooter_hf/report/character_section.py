@@ -61,7 +61,7 @@ def character_section(out: Path, scores: dict[str, Any], reading: dict[str, Any]
         *(warning(note) for note in contacts["generated"]["notes"]),
         text(
             "The library's own small model, `toon`, has never seen this character: who it is stands in the reference "
-            "alone. It tells a story of it as it comes, then once more with a LoRA that was trained a minute on five "
+            "alone. It tells a story of it as it comes, then once more with a LoRA that learned it from five "
             "clips, none of which has a caption of the story."
         ),
         picture(_strip(out, "reference", [reference], pair=1), f"The reference: {looks}."),

@@ -251,8 +251,9 @@ class TrainSettings:
 
     condition: str = "mllm"
     """What tells the video model about a shot: "mllm" (the MLLM and the adapter), or "text", the text encoder's own
-    states of the caption, as plain text-to-video models are trained; references and earlier shots are not read then.
-    Paper: mllm; text is its baseline, a LoRA of plain CogVideoX."""
+    states of the caption, as plain text-to-video models are trained. Then nothing is read by the MLLM; pictures are
+    still seen as latents where the pipeline has the path for them. Paper: mllm; text is its baseline, a LoRA of plain
+    CogVideoX."""
 
     loss: LossSettings = field(default_factory=LossSettings)
     """How losses are weighted."""
@@ -334,6 +335,9 @@ class TrainSettings:
             trained = [name for name in ("mllm", "adapter") if self.parts[name].mode != "frozen"]
             if self.stage == "align":
                 raise InputError("The stage align teaches the MLLM's side: its condition must be mllm.")
+            if self.validate_every:
+                raise InputError("Stories are generated through the MLLM, so they would not show what the condition "
+                                 "text has taught: set validate_every to 0.")  # fmt: skip
             if trained:
                 raise InputError(f"With the condition text nothing is read by the MLLM: set the mode of "
                                  f"{' and '.join(trained)} to frozen.")  # fmt: skip

@@ -238,6 +238,8 @@ def test_the_condition_text_is_refused_where_it_makes_no_sense() -> None:
         settings("align", condition="text", parts=PartsSettings(adapter=FULL))
     with pytest.raises(InputError, match=r"set the mode of mllm and adapter to frozen"):
         settings("single", condition="text")
+    with pytest.raises(InputError, match=r"set validate_every to 0"):
+        settings("enhance", condition="text")
     without = tiny_training_pipeline(with_text_encoder=False)
     with pytest.raises(InputError, match=r"The condition text needs features of captions"):
         check_parts(without, settings("single", condition="text", parts=PartsSettings(transformer=FULL)))
